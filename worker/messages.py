@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.errors import ForeignMessage, MalformedMessage
-from worker.space import Ranges, Space, expand, from_json, size
+from worker.space import Ranges, Space, compress, expand, from_json, size
 
 SCHEMA = 1
 
@@ -146,6 +146,28 @@ class Result:
             "seconds": round(self.seconds, 6),
         }
         return "\n".join([json.dumps(header, separators=(",", ":")), *self.values]).encode()
+
+    def encode_within(self, limit: int) -> list[bytes]:
+        """As many messages as it takes for each to be at most `limit` bytes; a single value is never cut."""
+        body = self.encode()
+        count = len(self.values) + len(self.dead) + len(self.retried)
+        if len(body) <= limit or count < 2:
+            return [body]
+        parts = self._outcomes(0, count // 2), self._outcomes(count // 2, count)
+        return [message for part in parts for message in part.encode_within(limit)]
+
+    def _outcomes(self, start: int, stop: int) -> Result:
+        """Only some of the outcomes, counted over the values, then the dead, then the retried."""
+        indices = expand(self.ranges)[start:stop]
+        dead, retried = len(self.values), len(self.values) + len(self.dead)
+        return replace(
+            self,
+            ranges=compress(indices),
+            values=self.values[start:stop],
+            dead=self.dead[max(start - dead, 0) : max(stop - dead, 0)],
+            retried=self.retried[max(start - retried, 0) : max(stop - retried, 0)],
+            seconds=self.seconds / 2,
+        )
 
     @classmethod
     def decode(cls, body: bytes, run: str) -> Result:

@@ -84,8 +84,11 @@ class Broker(Protocol):
         """Carry out what `settle` asked for, and take up to `limit` messages: one round trip where the broker can.
 
         Waits up to `timeout` seconds for the first message when there is none; 0 does not wait. `limit` 0 only settles.
-        Never more messages are held than were asked for.
+        Nothing is held before the first call with a limit above 0, nor after `pause`.
         """
+
+    def pause(self) -> None:
+        """Take no more until the next `receive` with a limit above 0: what the broker had already sent ahead goes back."""
 
     def settle(self, delivery: Delivery, results: Sequence[bytes] = (), retries: Sequence[Delayed] = ()) -> None:
         """Ask for: results and retries durable, then the original removed. Carried out by `receive` and `flush`.
