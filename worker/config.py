@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -220,6 +220,10 @@ class Settings:
     @property
     def node(self) -> str:
         return self.node_name or socket.gethostname()
+
+    def for_run(self, run: str) -> Settings:
+        """These settings with the run's name filled in."""
+        return replace(self, run_id=run)
 
     def require(self, *names: str) -> None:
         """Check that the settings `names` are set.

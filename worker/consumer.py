@@ -83,7 +83,8 @@ class Consumer:
         self._state = StateFile(settings.state_file, clock)
         self._in_hand: dict[int, InHand] = {}  # by the identity of the chunk
         self._computed: list[Computed] = []
-        self._reported = self._extended = clock()
+        self._extended = clock()
+        self._reported = clock() - settings.report_seconds  # the first turn says hello
 
     def run(self) -> None:
         """Work until asked to stop.
@@ -96,7 +97,6 @@ class Consumer:
             executor.start()
         try:
             self._connect()
-            self._report(force=True)
             while not self._stop.requested:
                 self.turn()
             self._drain()
@@ -201,9 +201,8 @@ class Consumer:
         self._send([delivery], chunk, sort(chunk, [failed], self._settings.policy), 0.0)
 
     def _settle_computed(self) -> None:
-        computed, self._computed = self._computed, []
-        for item in computed:
-            self._settle(item)
+        while self._computed:
+            self._settle(self._computed.pop(0))
 
     def _settle(self, computed: Computed) -> None:
         """The one place where a chunk that was computed is settled."""
@@ -234,9 +233,9 @@ class Consumer:
 
     # --- duties while computing ---------------------------------------------------------------------------------------
 
-    def _report(self, *, force: bool = False) -> None:
+    def _report(self) -> None:
         """A sign of life, when no result has carried one for a while."""
-        if force or self._clock() - self._reported >= self._settings.report_seconds:
+        if self._clock() - self._reported >= self._settings.report_seconds:
             self._reported = self._clock()
             self._broker.publish(Queue.RESULTS, [self._result().encode()])
 

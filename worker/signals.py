@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from types import FrameType
 from typing import Self
@@ -24,6 +25,10 @@ class StopSignal:
     def fileno(self) -> int:
         """Readable from the first signal on, so that no wait outlasts it."""
         return self._reader
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until the first signal."""
+        select.select([self._reader], [], [], seconds)
 
     def request(self, number: int | None = None) -> None:
         """Ask the program to stop, as a signal does."""
