@@ -240,9 +240,9 @@ class Settings:
         return next(str(item.metadata["meaning"]) for item in fields(cls) if item.name == name)
 
 
-SECRET = ("redis_url", "rabbitmq_url", "broker_password")
+SECRET = ("redis_url", "rabbitmq_url")
 
 
 def without_password(url: str) -> str:
     """`url` with its password hidden, for logs and sentences."""
-    return re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url) if "://" in url else "***"
+    return re.sub(r"//([^:@/]*):.*@|^(?!\w+://).*@", r"//\1:***@", url)

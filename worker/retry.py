@@ -67,7 +67,7 @@ def reconnecting(
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(BrokerUnavailable),
-        wait=tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.1),
         stop=lambda _state: stopped(),
         sleep=sleep,
         before_sleep=before_sleep,
