@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -53,17 +52,23 @@ def parser() -> argparse.ArgumentParser:
     space.add_argument("--grid", dest="parameter_grid", metavar="AXES", help="a=first:last:steps,b=...: dicts of floats")
     space.add_argument("--file", dest="parameter_file", metavar="FILE", help="params.csv or params.jsonl, one parameter a line")
     parser.add_argument("--backend", dest="queue_backend", metavar="BROKER", help="redis (default) or rabbitmq")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one a core)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one a core)"
+    )
     parser.add_argument("--chunk-size", metavar="N", help="parameters a message (default: 100, fewer for a small run)")
     parser.add_argument("--max-attempts", metavar="N", help="attempts a parameter has (default: 4)")
     parser.add_argument("--retry-delays", metavar="S,S,...", help="seconds before the 2nd, 3rd, ... attempt (default: 1,5,25)")
     parser.add_argument("--time-limit", dest="time_limit_seconds", metavar="S", help="seconds a parameter may take")
     parser.add_argument("--memory-limit", dest="memory_limit_mb", metavar="MB", help="memory a child process may take")
     parser.add_argument("--seed", metavar="N", help="the run's seed, from which context.seed is made (default: 0)")
-    parser.add_argument("--seed-globals", action="store_true", help="also seed random and NumPy's generator before each parameter")
+    parser.add_argument(
+        "--seed-globals", action="store_true", help="also seed random and NumPy's generator before each parameter"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="output folder (default: results/<run>)")
     parser.add_argument("--accept-changed-code", action="store_true", help="go on with a run that other code began")
-    parser.add_argument("--only", type=int, metavar="INDEX", help="compute this one parameter here, in the foreground, and print it")
+    parser.add_argument(
+        "--only", type=int, metavar="INDEX", help="compute this one parameter here, in the foreground, and print it"
+    )
     return parser
 
 
@@ -83,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return only(settings, space, arguments.only)
     if arguments.workers < 1:
         raise SettingsError(f"--workers {arguments.workers} is not at least 1")
-    given["CHUNK_SIZE"] = str(chunk_size(settings, space.total, arguments.workers, explicit="CHUNK_SIZE" in {**os.environ, **given}))
+    given["CHUNK_SIZE"] = str(
+        chunk_size(settings, space.total, arguments.workers, explicit="CHUNK_SIZE" in {**os.environ, **given})
+    )
     specification = Specification.from_settings(settings, space)
     given["RUN_ID"] = specification.run
     folder = arguments.output or Path("results") / specification.run
@@ -97,7 +104,11 @@ def chunk_size(settings: Settings, total: int, workers: int, *, explicit: bool) 
 
 def run(given: Mapping[str, str], folder: Path, workers: int, watch: Watch, hook: Hook | None = None) -> int:
     """Run the programs until the ledger says complete, and leave the output folder behind. Returns the exit status."""
-    with StopSignal() as stop, _broker(given, watch.say) as url, Processes({**given, **url}, folder, workers, watch.say) as programs:
+    with (
+        StopSignal() as stop,
+        _broker(given, watch.say) as url,
+        Processes({**given, **url}, folder, workers, watch.say) as programs,
+    ):
         status: dict[str, Any] | None = None
         while not (status and status["state"] == "complete"):
             stop.sleep(LOOK_SECONDS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scripts.chunks import chunks
@@ -21,6 +21,7 @@ from worker import log
 from worker.brokers import Broker, connect
 from worker.config import Settings
 from worker.errors import BrokerUnavailable
+from worker.messages import Chunk
 from worker.program import INTERRUPTED, exit_status
 from worker.retry import reconnecting
 from worker.signals import StopSignal
@@ -77,7 +78,7 @@ class Seed:
         logger.info("seeded", extra={"action": "seed", "position": position, "total": total})
         return position >= total
 
-    def _chunks(self, start: int, stop: int):  # type: ignore[no-untyped-def]
+    def _chunks(self, start: int, stop: int) -> Iterator[Chunk]:
         run, stamp = self._specification.run, self._specification.stamp
         return chunks(self._settings, run, stamp, self._space, self._missing(start, stop))
 
