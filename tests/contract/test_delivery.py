@@ -60,14 +60,34 @@ def test_a_receive_without_time_does_not_wait(programs: Programs) -> None:
     assert worker.receive(5, 0.0) == []
 
 
-def test_no_more_is_held_than_was_asked_for(programs: Programs) -> None:
+def test_a_paused_worker_holds_only_what_it_was_given(programs: Programs) -> None:
     first, second = programs.broker(Queue.TASKS), programs.broker(Queue.TASKS)
     programs.broker().publish(Queue.TASKS, [b"%d" % number for number in range(10)])
 
     held = take(first, 3)
+    first.pause()
 
     assert bodies(held) == [b"0", b"1", b"2"]
-    assert bodies(take(second, 7)) == [b"%d" % number for number in range(3, 10)]
+    assert sorted(bodies(take(second, 7))) == [b"%d" % number for number in range(3, 10)]
+
+
+def test_a_worker_that_asked_for_nothing_holds_nothing(programs: Programs) -> None:
+    first, second = programs.broker(Queue.TASKS), programs.broker(Queue.TASKS)
+    first.publish(Queue.TASKS, [b"0", b"1"])
+
+    assert first.receive(0, 0.0) == []
+    assert bodies(take(second, 2)) == [b"0", b"1"]
+
+
+def test_a_paused_worker_goes_on_when_it_asks_for_more(programs: Programs) -> None:
+    worker = programs.broker(Queue.TASKS)
+    worker.publish(Queue.TASKS, [b"0", b"1", b"2"])
+    take_one(worker)
+    worker.pause()
+
+    again = take(worker, 2)
+
+    assert sorted((delivery.body, delivery.deliveries) for delivery in again) == [(b"1", 0), (b"2", 0)]
 
 
 def test_settling_delivers_the_result_and_removes_the_task(programs: Programs) -> None:
