@@ -26,9 +26,9 @@ from typing import Any
 from scripts.embedded import embedded
 from scripts.parameters import ParameterSpace, from_settings
 from scripts.processes import Processes
+from scripts.reading import write_csv
 from scripts.report import Report
 from scripts.specification import Specification
-from scripts.store import write_csv
 from scripts.watch import Watch
 from worker.config import Settings
 from worker.errors import SettingsError

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -122,28 +121,38 @@ class Processes:
 
     def status(self) -> dict[str, Any] | None:
         """The ledger's `/status`, or None while it does not answer."""
-        try:
-            url = self._url_file.read_text().strip()
-            with urllib.request.urlopen(f"{url}/status", timeout=5) as answer:  # noqa: S310  # our own ledger's address
-                return dict(json.load(answer))
-        except (OSError, ValueError):
-            return None
+        return ask(self._url_file)
 
     def _start_ledger(self) -> Program:
         return self._start("ledger", "scripts.ledger", "--url-file", str(self._url_file))
 
     def _start(self, name: str, module: str, *arguments: str, **environment: str) -> Program:
-        log = self._logs / f"{name}.log"
-        with open(log, "ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                env={**self._environment, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the command in front, which then ends the others in order
-            )
-        return Program(name, process, log)
+        return start(name, module, *arguments, environment={**self._environment, **environment}, logs=self._logs)
+
+
+def start(name: str, module: str, *arguments: str, environment: Mapping[str, str], logs: Path) -> Program:
+    """`python -m module`, its output appended to `logs/name.log`."""
+    log = logs / f"{name}.log"
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the command in front, which then ends the others in order
+        )
+    return Program(name, process, log)
+
+
+def ask(url_file: Path, path: str = "/status") -> dict[str, Any] | None:
+    """What the ledger whose address is in `url_file` answers, or None while it does not."""
+    try:
+        url = url_file.read_text().strip()
+        with urllib.request.urlopen(f"{url}{path}", timeout=5) as answer:  # noqa: S310  # our own ledger's address
+            return dict(json.load(answer))
+    except (OSError, ValueError):
+        return None
 
 
 def _how(status: int) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from scripts.chunks import chunks
 from scripts.parameters import ParameterSpace, from_settings
+from scripts.reading import missing_in
 from scripts.specification import Specification
-from scripts.store import missing_in
 from worker import log
 from worker.brokers import Broker, connect
 from worker.config import Settings

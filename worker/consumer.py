@@ -273,6 +273,7 @@ class Consumer:
                 self._poll()
                 self._settle_computed()
                 self._broker.receive(0, 0.0)
+                self._report()
                 self._extend()
             for executor in self._executors:
                 self._keep(executor.cancel())
