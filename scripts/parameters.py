@@ -84,8 +84,19 @@ class Computed:
 
     def describe(self) -> str:
         if isinstance(self._space, Grid):
-            return "grid " + " x ".join(f"{a.name}={a.first:.12g}:{a.last:.12g}:{a.steps}" for a in self._space.axes)
+            return "grid " + " x ".join(f"{a.name}={_shown(a.first)}:{_shown(a.last)}:{a.steps}" for a in self._space.axes)
         return f"count {self.total}"
+
+
+def _shown(value: float) -> str:
+    """The shortest text that `float` reads back as it was."""
+    return repr(value).removesuffix(".0")
+
+
+def described_grid(description: str) -> Grid | None:
+    """The grid that `describe` described, None if it was none."""
+    kind, _, axes = description.partition(" ")
+    return parse_grid(axes.replace(" x ", ",")) if kind == "grid" else None
 
 
 def parse_grid(text: str) -> Grid:
@@ -107,7 +118,7 @@ def _axis(part: str) -> Axis:
     name, equals, rest = part.partition("=")
     fields = rest.split(":")
     name = name.strip()
-    if not (name and equals and len(fields) == 3):
+    if name.split() != [name] or not equals or len(fields) != 3:
         raise SettingsError(f"PARAMETER_GRID: {part!r} is not of the form name=first:last:steps; write for example a=0:4:1000")
     first, last = (_finite(end, part) for end in fields[:2])
     try:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.parameters import ParameterSpace, from_settings, open_file, parse_grid
+from scripts.parameters import ParameterSpace, described_grid, from_settings, open_file, parse_grid
 from worker.config import Settings
 from worker.errors import SettingsError
 from worker.space import Count, Grid, Listed
@@ -88,6 +88,7 @@ class TestGrid:
         [
             ("a=0:4", "'a=0:4' is not of the form"),
             ("a=0:4:2,", "'' is not of the form"),
+            ("a b=0:4:2", "'a b=0:4:2' is not of the form"),
             ("=0:4:2", "'=0:4:2' is not of the form"),
             ("a=0:4:2,b=0:x:2", "'b=0:x:2' has the end 'x', not a number"),
             ("a=0:inf:2", "'a=0:inf:2' has the end 'inf', not a number"),
@@ -104,6 +105,11 @@ class TestGrid:
 
     def test_an_axis_may_be_a_point_or_run_downwards(self) -> None:
         assert Grid(parse_grid("a=1:1:1,b=1:0:2").axes).parameters(((0, 2),)) == [{"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 0.0}]
+
+    def test_its_description_names_it_exactly(self) -> None:
+        text = f"a=0:{1 / 3}:5,b=-1e-300:2.5:7"
+        assert described_grid(from_settings(Settings(parameter_grid=text)).describe()) == parse_grid(text)
+        assert described_grid(from_settings(Settings(parameter_count=5)).describe()) is None
 
 
 class TestCsv:
