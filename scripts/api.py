@@ -127,10 +127,10 @@ class Server:
         self._socket.close()
 
 
-def _csv(path: Path, query: str, name: str) -> Response:
+def _csv(path: Path, table: reading.Table, name: str) -> Response:
     def lines() -> Iterator[str]:
         with reading.opened(path) as connection:
-            yield from reading.csv_lines(connection, query)
+            yield from reading.csv_lines(connection, table)
 
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(lines(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import sys
 import time
@@ -33,7 +34,7 @@ def show(arguments: argparse.Namespace) -> None:
         if arguments.csv:
             sys.stdout.writelines(lines)
             return
-        rows = csv.reader(line for text in lines for line in text.splitlines(keepends=True))
+        rows = csv.reader(line for text in lines for line in io.StringIO(text, newline="\n"))
         next(rows)
         for parameter, error, attempts in rows:
             first_line = error.partition("\n")[0]

@@ -50,9 +50,9 @@ class Intake:
             Unwritable: nothing of it happened.
         """
         refused: dict[int, str] = {}
+        heard: dict[str, Worker] = {}
         self._forget_new()
         with self._tally.transaction(), self._store.transaction():
-            heard: dict[str, Worker] = {}
             for position, body in enumerate(bodies):
                 try:
                     result = self._checked(body)

@@ -6,11 +6,11 @@ import csv
 import io
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 from urllib.parse import quote
 
 from scripts.specification import Specification
@@ -25,8 +25,18 @@ BLOCK = 2**16
 ROWS = 5_000
 """Rows of a CSV file that are held in memory at once."""
 
-RESULTS = "SELECT parameter, value FROM results ORDER BY parameter"
-DEAD_PARAMETERS = "SELECT parameter, error, attempts FROM dead ORDER BY parameter"
+
+class Table(NamedTuple):
+    """Rows that are given out as CSV, and what is quoted there."""
+
+    query: str
+    quoting: Literal[0, 2]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC
+
+
+RESULTS = Table("SELECT parameter, value FROM results ORDER BY parameter", csv.QUOTE_MINIMAL)
+DEAD_PARAMETERS = Table(  # an error may hold any character: some readers take more than newlines for the end of a row
+    "SELECT parameter, error, attempts FROM dead ORDER BY parameter", csv.QUOTE_NONNUMERIC
+)
 
 
 @contextmanager
@@ -119,12 +129,14 @@ def changed_code(connection: sqlite3.Connection, *, limit: int) -> list[list[Any
     return [list(row) for row in connection.execute(query, (limit,))]
 
 
-def csv_lines(connection: sqlite3.Connection, query: str) -> Iterator[str]:
-    """What `query` selects as CSV with a header, from one snapshot, some thousand lines at a time."""
-    cursor = connection.execute(query)
-    yield _csv([[column[0] for column in cursor.description]])
+def csv_lines(connection: sqlite3.Connection, table: Table) -> Iterator[str]:
+    """`table` as CSV with a header, from one snapshot, some thousand lines at a time."""
+    cursor = connection.execute(table.query)
+    yield ",".join(column[0] for column in cursor.description) + "\n"
     while rows := cursor.fetchmany(ROWS):
-        yield _csv(rows)
+        text = io.StringIO()
+        csv.writer(text, quoting=table.quoting, lineterminator="\n").writerows(rows)
+        yield text.getvalue()
 
 
 def write_csv(path: Path, target: Path) -> None:
@@ -143,9 +155,3 @@ def whole(target: Path) -> Iterator[TextIO]:
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -53,7 +53,7 @@ def fetched(arguments: argparse.Namespace, path: str, *, method: str = "GET") ->
     request = urllib.request.Request(f"{url}{path}", method=method)  # noqa: S310  # the scheme is checked above
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # the same
-            yield io.TextIOWrapper(answer, encoding="utf-8", newline="")
+            yield io.TextIOWrapper(answer, encoding="utf-8", newline="\n")
     except urllib.error.HTTPError as error:
         with error:
             raise SettingsError(
@@ -65,11 +65,11 @@ def fetched(arguments: argparse.Namespace, path: str, *, method: str = "GET") ->
 
 
 @contextmanager
-def csv_source(arguments: argparse.Namespace, query: str, path: str) -> Iterator[Iterator[str]]:
+def csv_source(arguments: argparse.Namespace, table: reading.Table, path: str) -> Iterator[Iterator[str]]:
     """CSV text, from the file if an output folder is named, else over HTTP."""
     if arguments.output is not None:
         with reading.opened(ledger_file(arguments.output)) as connection:
-            yield reading.csv_lines(connection, query)
+            yield reading.csv_lines(connection, table)
     else:
         with fetched(arguments, path) as lines:
             yield iter(lines)
