@@ -138,8 +138,8 @@ class Child:
         try:
             if self._seed_globals:
                 self._seed_globals(contexts[0])
-            arguments = (parameters[start:stop], contexts) if task.takes_context else (parameters[start:stop],)
-            values = as_many(task.function(*arguments), stop - start)
+            together = list(parameters[start:stop])
+            values = as_many(task.function(together, contexts) if task.takes_context else task.function(together), len(together))
         except BaseException as error:  # as in _call_each
             if stop - start == 1:
                 self._fail(error)
@@ -150,7 +150,7 @@ class Child:
             for value in values:
                 try:
                     self._keep(value)
-                except Reject as error:
+                except BaseException as error:  # of this one value, or of turning it into text
                     self._fail(error)
             return
         middle = (start + stop) // 2

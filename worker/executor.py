@@ -223,7 +223,7 @@ class Executor:
     def stop(self) -> None:
         """End the child and wait for it. Doing it again does nothing."""
         if self._child:
-            self._child.bury(patience=0.0 if self._work else STOP_SECONDS)
+            self._child.bury(patience=STOP_SECONDS if self._ready and not self._work else 0.0)
         self._child = None
         self._ready = False
         self._restart_at = None
@@ -243,6 +243,7 @@ class Executor:
                     child.send(work.order())
             case (pipe.UNREADY, why):
                 self._unready = why
+                child.kill()  # threads that the task left running could keep it from ending
             case (pipe.REFUSED, why):
                 raise TaskError(why)
 
