@@ -6,6 +6,7 @@ the SQLite file, on a connection of its own.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -107,8 +108,9 @@ class Server:
         try:
             self._socket = socket.create_server((host, port), family=family)
         except OSError as error:
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)  # without the address again
             raise SettingsError(
-                f"LEDGER_HOST={host} LEDGER_PORT={port} cannot be listened on: {error.strerror}; name another, or LEDGER_PORT=0"
+                f"LEDGER_HOST={host} LEDGER_PORT={port} cannot be listened on: {reason}; name another, or LEDGER_PORT=0"
             ) from None
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"

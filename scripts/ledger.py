@@ -107,7 +107,7 @@ class Ledger:
         cells = self._tally.cells
         self._note("start", f"the ledger started with {cells.done} done, {cells.dead} dead, {cells.missing} missing")
         try:
-            self._connect()
+            self.connect()
             while not self._stop.requested and not (until_complete and self._tally.is_complete):
                 self.turn()
             self._broker.flush()
@@ -130,7 +130,7 @@ class Ledger:
                 self._tick()
         except BrokerUnavailable as error:
             logger.warning("broker lost", extra={"action": "wait", "error": str(error)})
-            self._connect()
+            self.connect()
             deliveries = []
         if self._clock() - self._shown >= STATUS_SECONDS or not deliveries:
             self._show()
@@ -255,7 +255,7 @@ class Ledger:
 
     # --- the broker, and what is said ---------------------------------------------------------------------------------
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
         """Open the broker, for as long as it takes."""
 
         def on_wait(error: BaseException, _seconds: float) -> None:

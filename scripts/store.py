@@ -7,14 +7,13 @@ One process writes, under a lock of the operating system; any number read at the
 from __future__ import annotations
 
 import fcntl
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from scripts import reading
 from scripts.specification import Specification
@@ -51,7 +50,7 @@ class Store:
                 self._connection.close()
                 raise
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             raise
 
     def _claim(self, specification: Specification, now: float, accept_changed_code: bool) -> None:
@@ -169,7 +168,7 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
-        os.close(self._lock)
+        self._lock.close()
 
     def _insert(self, table: str, row: dict[str, Any]) -> None:
         statement = f"INSERT OR REPLACE INTO {table}({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608  # our names
@@ -194,14 +193,13 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path) -> BinaryIO:
     """A lock file beside the ledger's, held until it is closed or the process ends in any way.
 
     Not the file itself: a POSIX lock of SQLite's on it would be lost when our descriptor is closed.
     """
-    name = f"{path}.lock"
     try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = open(f"{path}.lock", "ab")  # noqa: SIM115  # stays open as long as the store
     except OSError as error:
         raise SettingsError(
             f"LEDGER_PATH={path} cannot be written: {error.strerror}; name a file in a folder of yours"
@@ -209,7 +207,7 @@ def _lock(path: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(lock)
+        lock.close()
         raise SettingsError(
             f"LEDGER_PATH={path} is in the hands of another ledger; end that one, or name another file"
         ) from error
