@@ -174,9 +174,7 @@ class Executor:
         """When `poll` must be called even though nothing is readable."""
         if self._child is None:
             return self._restart_at
-        if not (self._settings.time_limit_seconds and self._work and self._ready) or self._condemned:
-            return None
-        return self._time_limit(self._child, self._child.cells[SINCE])
+        return self._time_limit(self._child, self._child.cells[SINCE]) if self._timed else None
 
     def poll(self) -> list[Computed]:
         """Hear the child, enforce the time limit, replace a dead child. Never blocks.
@@ -252,6 +250,11 @@ class Executor:
             self._done.append(self._work.popleft().computed)
             self._ended += 1
 
+    @property
+    def _timed(self) -> bool:
+        """Whether a time limit applies at this moment."""
+        return bool(self._settings.time_limit_seconds and self._work and self._ready and not self._condemned)
+
     def _time_limit(self, child: ChildProcess, since: int) -> float:
         """When the call that began at `since` has taken too long; outside of calls, when the next one may have."""
         limit = self._settings.time_limit_seconds
@@ -261,7 +264,7 @@ class Executor:
 
     def _enforce_time_limit(self, child: ChildProcess) -> None:
         since = child.cells[SINCE]
-        if self.deadline() is not None and self._clock() >= self._time_limit(child, since):
+        if self._timed and self._clock() >= self._time_limit(child, since):
             self._condemned = since
             child.kill()
 
