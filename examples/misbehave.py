@@ -99,10 +99,11 @@ def allocate(context: Context) -> None:
 
 def allocate_array(context: Context) -> None:
     """The same by NumPy."""
-    numpy: Any = __import__("numpy")
+    import numpy as np  # here, since no other kind needs it
+
     hoard = []
     while True:
-        hoard.append(numpy.ones(2**20))
+        hoard.append(np.ones(2**20))
 
 
 def leak(context: Context) -> int:
