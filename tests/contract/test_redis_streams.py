@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import redis
 
 from scripts.embedded import RedisServer
 from tests.contract.conftest import REDIS, Kind, Programs
-from tests.contract.steps import assert_empty, bodies, reopen, take, take_one
+from tests.contract.steps import assert_empty, bodies, killed, reopen, take, take_one
 from worker.brokers import Delayed, Queue
 from worker.config import Settings
 from worker.errors import BrokerRefused, BrokerUnavailable
@@ -115,6 +116,26 @@ def test_a_silent_server_is_unavailable_until_it_speaks_again(programs: Programs
 
     reopen(worker, Queue.TASKS)
     assert take_one(worker).body == b"task"
+
+
+def test_leases_that_ran_out_while_the_server_was_away_can_be_renewed(
+    programs: Programs, redis_server: RedisServer, leases: float
+) -> None:
+    first, second, third = (programs.broker(Queue.TASKS) for _ in range(3))
+    first.publish(Queue.TASKS, [b"kept", b"released"])
+    kept, released = take(first, 2)
+    with killed(redis_server):
+        time.sleep(1.2 * leases)  # what passes is the lease itself
+
+    for worker in (second, first, third):
+        reopen(worker, Queue.TASKS)
+    assert second.receive(1, 0.0) == []
+    first.extend([kept])
+    first.release([released])
+
+    assert bodies(take(second, 1)) == [b"released"]
+    first.extend([kept])
+    assert third.receive(1, 0.6 * leases) == []
 
 
 def test_an_account_without_the_rights_is_refused_with_what_it_needs(

@@ -31,8 +31,8 @@ LOOK_SECONDS = 0.5
 RELEASED = "released"
 """The consumer that holds what was released, until the next look of any worker."""
 
-LONG_SILENT = 365 * 24 * 3600 * 1000
-"""Milliseconds longer than any lease. Not too far back: Redis takes a time before 1970 for now."""
+RELEASED_SILENCE = 365 * 24 * 3600 * 1000
+"""Milliseconds that a released message counts as silent: longer than any lease. Redis takes a time before 1970 for now."""
 
 FIRST = b"0-0"
 """Where a look begins, and what XAUTOCLAIM answers when it has come to the end."""
@@ -61,11 +61,14 @@ class RedisStreams:
         self._client: RedisClient | None = None
         self._settlements: list[list[Any]] = []  # arguments of take.lua, kept until the server has confirmed them
         self._look_from = FIRST
-        self._look_at = 0.0  # on the monotonic clock
+        self._look_at = 0.0  # on the monotonic clock, as the next one
+        self._lenient_until = 0.0
 
     def open(self, consume: Queue | None = None) -> None:
         if self._client is not None:
             self._client.close()
+            # While Redis was away nobody could renew a lease: each worker has the length of one to do so before we take it.
+            self._lenient_until = time.monotonic() + self._settings.lease_seconds
         self._client = RedisClient(self._settings)
         self._consumed = consume or Queue.TASKS
         self._look_from, self._look_at = FIRST, 0.0
@@ -106,7 +109,7 @@ class RedisStreams:
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         # The next look of any worker counts one more delivery: one less now leaves the number unchanged.
-        self._hand_on(deliveries, RELEASED, silence=LONG_SILENT, take_back=1)
+        self._hand_on(deliveries, RELEASED, silence=RELEASED_SILENCE, take_back=1)
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         keys = [self._streams[self._consumed], self._streams[Queue.DEAD]]
@@ -150,7 +153,7 @@ class RedisStreams:
                 self._consumer,
                 limit,
                 self._look_from if looks else "",
-                round(self._settings.lease_seconds * 1000) if leased else 0,
+                self._silence(now) if leased else 0,
                 *(argument for settlement in self._settlements for argument in settlement),
             ],
         )
@@ -161,6 +164,12 @@ class RedisStreams:
                 self._look_at = now + LOOK_SECONDS if leased else math.inf
         deliveries = [Delivery(body, before, entry) for entry, body, before in entries]
         return deliveries, due / 1000 if due >= 0 else math.inf
+
+    def _silence(self, now: float) -> int:
+        """Milliseconds of silence after which a message is taken over."""
+        if now < self._lenient_until:
+            return RELEASED_SILENCE // 2  # only what was released
+        return round(self._settings.lease_seconds * 1000)
 
     def _await(self, limit: int, timeout: float) -> list[Delivery]:
         """Up to `limit` new deliveries, waiting for the first one."""
