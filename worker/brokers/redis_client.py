@@ -7,6 +7,7 @@ was lost, and an XADD would then be there twice.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -75,8 +76,12 @@ class RedisClient:
                 options["username"] = settings.broker_username
             if settings.password:
                 options["password"] = settings.password
-            if connection is redis.SSLConnection and settings.broker_ca_file:
-                options["ssl_ca_certs"] = settings.broker_ca_file
+            if connection is redis.SSLConnection and (authorities := settings.broker_ca_file):
+                if not os.path.isfile(authorities):  # the client would report it as a connection that failed
+                    raise BrokerRefused(
+                        f"BROKER_CA_FILE={authorities} is no file; name the certificates that Redis is checked by"
+                    )
+                options["ssl_ca_certs"] = authorities
             self._connection: redis.Connection = connection(**options)
         except (TypeError, ValueError) as error:  # an option after the "?" that the client does not know, or not so
             raise BrokerRefused(f"REDIS_URL={self._url} cannot be used ({error}); correct what follows the '?'") from None
