@@ -42,12 +42,19 @@ class RetryDead:
 class Desk:
     """What passes between the ledger's loop and the server's thread.
 
-    `status` and `problem` are replaced as a whole by the loop, never changed, so that reading them needs no lock.
+    Its attributes are replaced as a whole by the loop, never changed, so that reading them needs no lock.
+
+    Attributes:
+        status: what `/status` answers.
+        problem: what stands in the loop's way at this moment; empty: nothing.
+        is_ready: whether the broker was reached.
+        requests: for the loop.
     """
 
     def __init__(self) -> None:
         self.status: dict[str, Any] = {}
-        self.problem = "starting"
+        self.problem = ""
+        self.is_ready = False
         self.requests: SimpleQueue[RetryDead] = SimpleQueue()
 
 
@@ -58,7 +65,8 @@ def application(desk: Desk, path: Path) -> Starlette:
         return JSONResponse(desk.status)
 
     def healthz(_request: Request) -> Response:
-        return PlainTextResponse(f"{desk.problem or 'ok'}\n", status_code=503 if desk.problem else 200)
+        problem = desk.problem or ("" if desk.is_ready else "starting")
+        return PlainTextResponse(f"{problem or 'ok'}\n", status_code=503 if problem else 200)
 
     def results(_request: Request) -> Response:
         return _csv(path, reading.RESULTS, f"{desk.status.get('run', 'results')}.csv")

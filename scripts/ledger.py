@@ -96,6 +96,7 @@ class Ledger:
         self._repaired = 0.0
         self._was_complete = self._tally.is_complete
         self._listening_since = self._ticked = self._shown = 0.0
+        self._show()
 
     def run(self, *, until_complete: bool = False) -> None:
         """Take results until asked to stop.
@@ -265,6 +266,7 @@ class Ledger:
         policy = reconnecting(self._sleep, lambda: self._stop.requested, on_wait)
         policy(self._broker.open, Queue.RESULTS)
         self._listening_since = self._clock()
+        self._desk.is_ready = True
         self._say("")
 
     def _say(self, problem: str) -> None:
@@ -318,13 +320,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     store = Store(path, specification, time.time(), accept_changed_code=settings.accept_changed_code)
     desk = Desk()
     try:
-        with StopSignal() as stop, Server(application(desk, path), settings) as server:
+        with StopSignal() as stop:
             ledger = Ledger(settings, specification, space, store, connect(settings, "ledger"), desk=desk, stop=stop)
-            logger.info("listening", extra={"action": "listen", "url": server.url})
-            if arguments.url_file:
-                with reading.whole(arguments.url_file) as file:
-                    file.write(f"{server.url}\n")
-            ledger.run(until_complete=arguments.until_complete)
+            with Server(application(desk, path), settings) as server:
+                logger.info("listening", extra={"action": "listen", "url": server.url})
+                if arguments.url_file:
+                    with reading.whole(arguments.url_file) as file:
+                        file.write(f"{server.url}\n")
+                ledger.run(until_complete=arguments.until_complete)
     finally:
         store.close()
     return 0

@@ -49,9 +49,11 @@ def test_the_status_is_what_the_loop_last_said(service: Service) -> None:
 def test_health_is_a_word(service: Service) -> None:
     answer = httpx.get(f"{service.url}/healthz")
     assert (answer.status_code, answer.text) == (503, "starting\n")
-    service.desk.problem = ""
+    service.desk.is_ready = True
     answer = httpx.get(f"{service.url}/healthz")
     assert (answer.status_code, answer.text) == (200, "ok\n")
+    service.desk.problem = "waiting for the broker: it is away"
+    assert httpx.get(f"{service.url}/healthz").status_code == 503
 
 
 def test_results_are_csv_in_the_order_of_the_indices(service: Service) -> None:
