@@ -87,6 +87,7 @@ def _worker(worker: Worker, now: float) -> dict[str, Any]:
         "node": worker.node,
         "state": worker.state,
         "chunk": worker.computing[0] if worker.computing else worker.chunk,
+        "computing": list(worker.computing),
         "done": worker.done,
         "retried": worker.retried,
         "dead": worker.dead,
