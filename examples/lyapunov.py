@@ -22,8 +22,8 @@ from worker import whole_chunk
 
 SEQUENCE = "AABAB"
 START = 0.4  # not 0.5, which falls on the fixed point 0 when r = 4
-SETTLING = 200  # passes through the sequence before the orbit is measured
-MEASURED = 2000  # passes that are averaged
+SETTLING = 150  # passes through the sequence before the orbit is measured
+MEASURED = 1300  # passes that are averaged
 
 FLOOR = -5.0
 """The least exponent that is returned: a superstable orbit passes x = 1/2 and has -infinity, which JSON cannot hold."""
