@@ -52,7 +52,7 @@ class Patience:
         if settled > self._settled:
             self._repairs = 0
         self._settled = settled
-        if depth.ready or depth.delayed or depth.results:
+        if depth.ready or depth.delayed:  # not depth.results: signs of life are among them, and outcomes move
             self._since = now
         needed = self._quiet * (1 << min(self._repairs, MOST_DOUBLINGS))
         if (depth.in_flight or 0) > held:

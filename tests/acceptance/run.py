@@ -103,7 +103,7 @@ class Run:
     # --- what came of it ----------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        return ask(self.url_file) or {"state": "away", "done": -1, "dead": -1}
+        return ask(self.url_file) or {"state": "away", "done": -1, "dead": -1, "duplicates": -1, "workers": []}
 
     def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first status that meets the condition."""
