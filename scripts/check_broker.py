@@ -1,4 +1,4 @@
-"""`python -m scripts.check_broker`: what `helm test` runs. One message goes the way of a chunk, and a wrong password goes nowhere.
+"""`python -m scripts.check_broker`: what `helm test` runs. A message goes the way of a chunk, and a wrong password goes nowhere.
 
 The message is published, taken and settled by the accounts of seed, worker and ledger, in a run of its own that is removed at
 the end. The accounts' passwords are the files `seed-password`, `worker-password` and `ledger-password` beside

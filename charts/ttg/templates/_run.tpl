@@ -1,26 +1,31 @@
 {{/* The run: what is computed, and its name. */}}
 
-{{/* The task and the parameters, with the example in the place of nothing. A map. */}}
-{{- define "ttg.run.what" -}}
-{{- $run := .Values.run }}
-{{- $task := $run.task }}
-{{- $grid := $run.parameters.grid }}
-{{- if not (or $task $grid $run.parameters.count $run.parameters.file.name) }}
-{{- $task = "examples.lyapunov:exponent" }}
-{{- $grid = "b=2.5:3.4:500,a=3.4:4:500" }}
+{{/* Nothing is asked for, so the example is computed. */}}
+{{- define "ttg.run.isExample" -}}
+{{- with .Values.run }}
+{{- if not (or .task .parameters.count .parameters.grid .parameters.file.name) }}true{{ end }}
 {{- end }}
-TASK: {{ $task | quote }}
-TASK_VERSION: {{ $run.version | quote }}
-SEED: {{ $run.seed | int64 | quote }}
-SEED_GLOBALS: {{ $run.seedGlobals | quote }}
-{{- with $run.parameters.count }}
-PARAMETER_COUNT: {{ . | int64 | quote }}
 {{- end }}
-{{- with $grid }}
-PARAMETER_GRID: {{ . | quote }}
+
+{{/* The function, a map. */}}
+{{- define "ttg.run.task" -}}
+TASK: {{ ternary "examples.lyapunov:exponent" .Values.run.task (eq "true" (include "ttg.run.isExample" .)) | quote }}
+TASK_VERSION: {{ .Values.run.version | quote }}
+SEED: {{ .Values.run.seed | int64 | quote }}
+SEED_GLOBALS: {{ .Values.run.seedGlobals | quote }}
 {{- end }}
-{{- with $run.parameters.file.name }}
-PARAMETER_FILE: {{ include "ttg.run.filePath" $ | quote }}
+
+{{/* The parameter space, a map of one entry. */}}
+{{- define "ttg.run.parameters" -}}
+{{- $parameters := .Values.run.parameters }}
+{{- if include "ttg.run.isExample" . -}}
+PARAMETER_GRID: b=2.5:3.4:500,a=3.4:4:500
+{{- else if $parameters.count -}}
+PARAMETER_COUNT: {{ $parameters.count | int64 | quote }}
+{{- else if $parameters.grid -}}
+PARAMETER_GRID: {{ $parameters.grid | quote }}
+{{- else if $parameters.file.name -}}
+PARAMETER_FILE: {{ include "ttg.run.filePath" . | quote }}
 {{- end }}
 {{- end }}
 
@@ -52,7 +57,7 @@ persistentVolumeClaim: {claimName: {{ .claim }}, readOnly: true}
 {{- if .Values.run.name }}
 {{- .Values.run.name }}
 {{- else }}
-{{- list (include "ttg.run.what" . | fromYaml) .Values.run.files .Values.run.parameters.file | toJson | sha256sum | trunc 10 }}
+{{- list (include "ttg.run.task" .) (include "ttg.run.parameters" .) .Values.run.files .Values.run.parameters.file | toJson | sha256sum | trunc 10 }}
 {{- end }}
 {{- end }}
 
@@ -64,14 +69,15 @@ persistentVolumeClaim: {claimName: {{ .claim }}, readOnly: true}
 {{/* What every program of the run is told of it, a map. */}}
 {{- define "ttg.run.env" -}}
 RUN_ID: {{ include "ttg.run.id" . | quote }}
-{{ include "ttg.run.what" . }}
+{{ include "ttg.run.task" . }}
 MAX_ATTEMPTS: {{ .Values.run.maxAttempts | int64 | quote }}
 RETRY_DELAYS: {{ join "," .Values.run.retryDelays | quote }}
 ACCEPT_CHANGED_CODE: {{ .Values.run.acceptChangedCode | quote }}
 {{- end }}
 
-{{/* What those that cut the run into chunks are told besides, a map. */}}
+{{/* What those that cut it into chunks are told besides, a map. */}}
 {{- define "ttg.run.chunksEnv" -}}
 {{ include "ttg.run.env" . }}
+{{ include "ttg.run.parameters" . }}
 CHUNK_SIZE: {{ .Values.run.chunkSize | int64 | quote }}
 {{- end }}

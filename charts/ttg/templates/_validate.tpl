@@ -59,18 +59,18 @@
 {{- end }}
 {{- end }}
 
-{{/* `lookup` finds no nodes in `helm template`, or where the user may not list them; then Kubernetes has to say it. */}}
+{{/* Without a cluster, in `helm template`, `lookup` finds no nodes; then only the scheduler can say it. */}}
 {{- define "ttg.validate.spread" -}}
 {{- $worker := .Values.worker }}
+{{- if and (eq $worker.spread "hard") $worker.checkNodes }}
 {{- $nodes := (lookup "v1" "Node" "" "").items }}
-{{- if and $nodes (eq $worker.spread "hard") }}
 {{- $fit := 0 }}
 {{- range $nodes }}
 {{- if not (include "ttg.validate.unfit" (dict "node" . "worker" $worker)) }}
 {{- $fit = add1 $fit }}
 {{- end }}
 {{- end }}
-{{- if gt (int $worker.replicas) (int $fit) }}
+{{- if and $nodes (gt (int $worker.replicas) (int $fit)) }}
 {{- fail (printf "worker.spread=hard places at most one worker on a node, worker.replicas=%d, and %d nodes take workers: lower worker.replicas, add nodes, or set worker.spread=soft" (int $worker.replicas) $fit) }}
 {{- end }}
 {{- end }}

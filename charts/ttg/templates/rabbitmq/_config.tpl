@@ -14,6 +14,8 @@ listeners.tcp.default = 5672
 # The page is for `kubectl port-forward`, which comes from within the pod.
 management.tcp.ip = 127.0.0.1
 management.tcp.port = 15672
+# Its curves; 4.3 warns that they will go one day.
+deprecated_features.permit.management_metrics_collection = true
 # Read at each start, and so is a changed password; with it, no user guest is made.
 load_definitions = /etc/ttg/accounts/definitions.json
 log.console = true
