@@ -38,7 +38,8 @@ from worker.space import compress
 RECEIVE_SECONDS = 0.5
 """The longest wait for results: how late a request or a stop is noticed."""
 LINGER_SECONDS = 0.05
-"""After a batch that was not full: the next one is worth a commit and its fsync only when something has gathered."""
+LINGER_RESULTS = 64
+"""After a batch of fewer results: the next one is worth a commit and its fsync only when something has gathered."""
 BATCH_BYTES = 16 * 2**20
 BATCH_RESULTS = 1000
 """Results of a batch: as many as have about `BATCH_BYTES` together, and no more than this."""
@@ -135,7 +136,7 @@ class Ledger:
             deliveries = []
         if self._clock() - self._shown >= STATUS_SECONDS or not deliveries:
             self._show()
-        if 0 < len(deliveries) < self._limit:
+        if 0 < len(deliveries) < min(self._limit, LINGER_RESULTS):
             self._sleep(LINGER_SECONDS)
 
     # --- results ------------------------------------------------------------------------------------------------------

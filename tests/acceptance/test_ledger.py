@@ -8,9 +8,10 @@ import resource
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+
+import httpx
 
 from tests.acceptance.run import PATIENCE, Run, eventually, squares
 from tests.acceptance.tasks import FOLDER
@@ -128,17 +129,24 @@ def test_changed_code_is_refused_until_it_is_accepted_and_then_reported_by_range
 def test_it_says_in_its_health_that_the_broker_is_away(new_run: NewRun) -> None:
     with new_run(count=20) as run:
         run.ledger()
-        run.until(lambda status: status["state"] == "waiting")
-        url = run.url_file.read_text().strip()
-        with urllib.request.urlopen(f"{url}/healthz") as answer:
-            assert answer.read() == b"ok\n"
+        eventually(lambda: health(run) == (200, "ok"))
         run.server.stop()
         try:
-            status = run.until(lambda status: status["state"] == "failing")
-            assert "waiting for the broker" in status["problem"]
+            eventually(lambda: health(run)[0] == 503 and "waiting for the broker" in health(run)[1])
+            assert run.status()["state"] == "failing"
         finally:
             run.server.start()
-        eventually(lambda: run.status()["problem"] == "")
+        eventually(lambda: health(run) == (200, "ok"))
+        assert run.status()["problem"] == ""
+
+
+def health(run: Run) -> tuple[int, str]:
+    """Status and word of its probe; 0 while it does not listen."""
+    try:
+        answer = httpx.get(f"{run.url_file.read_text().strip()}/healthz")
+    except (OSError, httpx.TransportError):
+        return 0, ""
+    return answer.status_code, answer.text.strip()
 
 
 def limit_files(pid: int, size: int) -> None:

@@ -30,12 +30,16 @@ def test_an_outcome_of_any_kind_is_movement() -> None:
     assert waiting.is_over(13.0, 3.0, 0, EMPTY, held=0)
 
 
-def test_there_is_no_repair_while_the_broker_has_work_or_results() -> None:
-    for depth in (Depth(1, 0, 0, 0, 0), Depth(0, 0, 1, 0, 0), Depth(0, 0, 0, 1, 0)):
+def test_there_is_no_repair_while_the_broker_has_work() -> None:
+    for depth in (Depth(1, 0, 0, 0, 0), Depth(0, 0, 1, 0, 0)):
         waiting = patience()
         assert not waiting.is_over(50.0, 0.0, 0, depth, held=0)
         assert not waiting.is_over(59.0, 0.0, 0, EMPTY, held=0)
         assert waiting.is_over(60.0, 0.0, 0, EMPTY, held=0)
+
+
+def test_signs_of_life_on_their_way_do_not_put_off_a_repair() -> None:
+    assert patience().is_over(10.0, 0.0, 0, Depth(0, 0, 0, 1, 0), held=0)
 
 
 def test_what_died_with_its_worker_is_given_the_lease_to_come_back() -> None:
