@@ -25,7 +25,7 @@ from rich.table import Table
 from scripts.embedded import embedded
 from worker.brokers import Broker, Delayed, Delivery, Queue, connect
 from worker.config import Settings
-from worker.consumer import Consumer
+from worker.consumer import Consumer, sleep_on
 from worker.executor import Executor
 from worker.messages import Chunk, Result
 from worker.program import exit_status
@@ -57,18 +57,26 @@ class Load:
 
 
 class Counting:
-    """A broker that passes everything on and asks the loop to stop after `count` settlements."""
+    """A broker that passes everything on, asks the loop to stop after `count` settlements, and notes when the last is made."""
 
     def __init__(self, broker: Broker, count: int, stop: StopSignal) -> None:
         self._broker = broker
         self._left = count
         self._stop = stop
+        self.settled_at = 0.0
 
     def settle(self, delivery: Delivery, results: Sequence[bytes] = (), retries: Sequence[Delayed] = ()) -> None:
         self._broker.settle(delivery, results, retries)
         self._left -= 1
         if self._left == 0:
             self._stop.request()
+
+    def receive(self, limit: int, timeout: float) -> list[Delivery]:
+        return self._broker.receive(limit, timeout if self._left else 0.0)  # nothing more comes
+
+    def flush(self) -> None:
+        self._broker.flush()
+        self.settled_at = time.perf_counter()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
@@ -81,24 +89,24 @@ def worker(settings: Settings, load: Load) -> float:
     broker: Any = Counting(connect(settings, "bench"), load.count, stop)
     executor.start()
     while not executor.ready:
-        broker.wait([executor.fileno()], 1.0)
+        sleep_on([executor.fileno()], 1.0)
         executor.poll()
     consumer = Consumer(settings, broker, [executor], stamp=stamp(TASK, 0, ""), stop=stop)
     started = time.perf_counter()
     consumer.run()
-    return time.perf_counter() - started
+    return float(broker.settled_at - started)
 
 
 def bare_redis(settings: Settings, load: Load) -> float:
     """Seconds of redis-py doing the same: settle one and read the next in one round trip."""
-    client = redis.Redis.from_url(settings.redis_url)
+    client: Any = redis.Redis.from_url(settings.redis_url)
     tasks, results = f"ttg:{{{load.run}}}:tasks", f"ttg:{{{load.run}}}:results"
     body = load.result()
     client.xgroup_create(tasks, "bare", "0")
     started = time.perf_counter()
     [(_, [(entry, _fields)])] = client.xreadgroup("bare", "bare", {tasks: ">"}, count=1)
     for _ in range(load.count):
-        pipeline = client.pipeline(transaction=True)
+        pipeline = client.pipeline(transaction=False)
         pipeline.xack(tasks, "bare", entry)
         pipeline.xadd(results, {"body": body})
         pipeline.xdel(tasks, entry)
@@ -116,16 +124,19 @@ def bare_rabbitmq(settings: Settings, load: Load) -> float:
     tasks, results = f"ttg.{load.run}.tasks", f"ttg.{load.run}.results"
     body = load.result()
     properties = pika.BasicProperties(delivery_mode=2)
+    channel: Any = None
     pending: dict[int, int] = {}
     state = {"published": 0, "acked": 0, "started": 0.0, "seconds": 0.0}
 
-    def opened(channel: Any) -> None:
+    def opened(opened_channel: Any) -> None:
+        nonlocal channel
+        channel = opened_channel
         channel.confirm_delivery(confirmed)
         channel.basic_qos(prefetch_count=settings.prefetch)
         state["started"] = time.perf_counter()
         channel.basic_consume(tasks, received)
 
-    def received(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
+    def received(_channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
         channel.basic_publish("", results, body, properties, mandatory=True)
         state["published"] += 1
         pending[int(state["published"])] = method.delivery_tag
@@ -142,10 +153,8 @@ def bare_rabbitmq(settings: Settings, load: Load) -> float:
             connection.close()
 
     def connected(_connection: Any) -> None:
-        nonlocal channel
-        channel = connection.channel(on_open_callback=opened)
+        connection.channel(on_open_callback=opened)
 
-    channel: Any = None
     connection = pika.SelectConnection(
         pika.URLParameters(settings.rabbitmq_url),
         on_open_callback=connected,
@@ -155,7 +164,7 @@ def bare_rabbitmq(settings: Settings, load: Load) -> float:
     return float(state["seconds"])
 
 
-def measure(backend: str, url: str, size: int, count: int, rounds: int) -> tuple[float, float]:
+def measure(backend: str, url: str, size: int, count: int, rounds: int, prefetch: int) -> tuple[float, float]:
     """Median seconds a chunk: bare, worker."""
     bare = bare_redis if backend == "redis" else bare_rabbitmq
     ways: dict[str, Callable[[Settings, Load], float]] = {"bare": bare, "worker": worker}
@@ -164,6 +173,7 @@ def measure(backend: str, url: str, size: int, count: int, rounds: int) -> tuple
         for way, function in ways.items():
             load = Load(f"bench-{way}-{size}-{turn}", size, count)
             environment = {"QUEUE_BACKEND": backend, f"{backend.upper()}_URL": url, "RUN_ID": load.run, "TASK": TASK}
+            environment["PREFETCH"] = str(prefetch)
             settings = Settings.from_environ(environment)
             broker = connect(settings, "bench")
             broker.open()
@@ -179,6 +189,7 @@ def main() -> int:
     parser.add_argument("--backend", choices=["redis", "rabbitmq"], action="append", help="default: both")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
     parser.add_argument("--chunks", type=int, default=2_000, help="chunks a measurement (default: 2000)")
+    parser.add_argument("--prefetch", type=int, default=2, help="chunks in hand, of both ways (default: 2)")
     arguments = parser.parse_args()
     table = Table("broker", "chunk size", "bare µs", "worker µs", "ratio", "parameters/s", box=None, header_style="bold")
     for column in table.columns[1:]:
@@ -186,7 +197,7 @@ def main() -> int:
     for backend in arguments.backend or ["redis", "rabbitmq"]:
         with tempfile.TemporaryDirectory(prefix="ttg-") as scratch, embedded(backend, Path(scratch) / backend) as server:
             for size in SIZES:
-                bare, own = measure(backend, server.url, size, arguments.chunks, arguments.rounds)
+                bare, own = measure(backend, server.url, size, arguments.chunks, arguments.rounds, arguments.prefetch)
                 figures = f"{bare * 1e6:.0f}", f"{own * 1e6:.0f}", f"{own / bare:.2f}", f"{size / own:,.0f}"
                 table.add_row(backend, str(size), *figures)
     Console().print(table)

@@ -80,6 +80,7 @@ class Consumer:
         self._stop = stop
         self._clock = clock
         self._sleep = sleep
+        self._identity = {"run": settings.run_id, "stamp": stamp, "worker": settings.worker, "node": settings.node}
         self._state = StateFile(settings.state_file, clock)
         self._in_hand: dict[int, InHand] = {}  # by the identity of the chunk
         self._computed: list[Computed] = []
@@ -218,6 +219,7 @@ class Consumer:
             dead=outcomes.dead,
             retried=outcomes.retried,
             chunk=chunk.name,
+            redelivered=any(delivery.deliveries for delivery in deliveries),
             seconds=seconds,
         )
         *repeated, last = deliveries
@@ -320,16 +322,15 @@ class Consumer:
         return next((executor.problem for executor in self._executors if executor.problem), "")
 
     def _condition(self) -> State:
-        """Ready as soon as one child is; a setup that failed makes unready, one that has not ended yet too."""
-        return State.READY if any(executor.ready for executor in self._executors) else State.UNREADY
+        """Ready as soon as one child is."""
+        if any(executor.ready for executor in self._executors):
+            return State.READY
+        return State.UNREADY if self._problem() else State.STARTING
 
     def _result(self, **outcomes: Any) -> Result:
         outcomes.setdefault("state", self._condition())
         return Result(
-            run=self._settings.run_id,
-            stamp=self._stamp,
-            worker=self._settings.worker,
-            node=self._settings.node,
+            **self._identity,
             computing=[item.chunk.name for item in self._in_hand.values()],
             **outcomes,
         )

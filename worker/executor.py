@@ -111,7 +111,8 @@ class Executor:
         self._work: deque[_Work] = deque()
         self._done: list[Computed] = []
         self._child: ChildProcess | None = None
-        self._ready = False
+        self._ready = False  # this child
+        self._was_ready = False  # this child or the one that it replaces
         self._problem: str | None = None
         self._delay = FIRST_DELAY
         self._restart_at: float | None = None
@@ -120,7 +121,9 @@ class Executor:
         self._condemned = 0  # SINCE of the call for which this child was killed
 
     def start(self) -> None:
-        """Start the child. It is `ready` some polls later."""
+        """Start the child, if there is none. The executor is `ready` some polls later."""
+        if self._child:
+            return
         self._child = ChildProcess(
             self._selector,
             {
@@ -158,8 +161,8 @@ class Executor:
 
     @property
     def ready(self) -> bool:
-        """Whether the child is alive, and the task loaded and set up."""
-        return self._ready
+        """Whether the task is loaded and set up. A child that dies of a parameter changes nothing: another replaces it."""
+        return self._was_ready
 
     @property
     def problem(self) -> str | None:
@@ -223,7 +226,7 @@ class Executor:
         if self._child:
             self._child.bury(patience=STOP_SECONDS if self._ready and not self._work else 0.0)
         self._child = None
-        self._ready = False
+        self._ready = self._was_ready = False
         self._restart_at = None
         self._work.clear()
         self._selector.close()
@@ -234,7 +237,7 @@ class Executor:
                 self._work[0].add(outcomes, seconds)
                 self._retire_first()
             case (pipe.READY,):
-                self._ready = True
+                self._ready = self._was_ready = True
                 self._problem = None
                 self._delay = FIRST_DELAY
                 for work in self._work:
@@ -273,6 +276,7 @@ class Executor:
         died = f"the process died: {cause_of_death(child.bury())}"
         self._child = None
         if not self._ready:
+            self._was_ready = False
             self._problem = self._unready or f"{died}, before the task was ready"
             self._restart_at = self._clock() + self._delay
             self._delay = min(2 * self._delay, LAST_DELAY)

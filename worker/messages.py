@@ -113,7 +113,8 @@ class Result:
         retried: failed attempts of parameters that are tried again.
         chunk: name of the chunk these outcomes are of; empty in a sign of life.
         computing: names of the chunks the worker has in hand at this moment, the ones in `chunk` excluded.
-        state: what the worker is doing: ready, unready (and why), draining, gone.
+        state: what the worker is doing (`worker.state.State`).
+        redelivered: another worker was lost with this chunk in hand, so some of it may have been computed before.
         seconds: time the task function took for these outcomes.
     """
 
@@ -128,6 +129,7 @@ class Result:
     chunk: str = ""
     computing: list[str] = field(default_factory=list)
     state: str = "ready"
+    redelivered: bool = False
     seconds: float = 0.0
 
     def encode(self) -> bytes:
@@ -143,6 +145,7 @@ class Result:
             "chunk": self.chunk,
             "computing": self.computing,
             "state": self.state,
+            "redelivered": self.redelivered,
             "seconds": round(self.seconds, 6),
         }
         return "\n".join([json.dumps(header, separators=(",", ":")), *self.values]).encode()
@@ -195,6 +198,7 @@ class Result:
             chunk=_typed(data, "chunk", str),
             computing=[str(name) for name in _typed(data, "computing", list)],
             state=_typed(data, "state", str),
+            redelivered=bool(data.get("redelivered")),
             seconds=float(_typed(data, "seconds", (int, float))),
         )
         if len(values) != size(result.ranges):

@@ -15,8 +15,13 @@ REFRESH_SECONDS = 5.0
 
 
 class State(enum.StrEnum):
-    """Ready: takes chunks. Unready: the task's setup fails. Waiting: for the broker. Draining: after SIGTERM. Gone: ended."""
+    """What a worker is doing.
 
+    Starting: the task is loaded and set up. Ready: it takes chunks. Unready: the task's setup failed, and is tried again.
+    Waiting: for the broker. Draining: after SIGTERM. Gone: it ended in order.
+    """
+
+    STARTING = "starting"
     READY = "ready"
     UNREADY = "unready"
     WAITING = "waiting"

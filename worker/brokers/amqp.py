@@ -21,11 +21,11 @@ from urllib.parse import unquote, urlsplit
 import pika
 import pika.exceptions
 from pika.adapters.select_connection import IOLoop
-from pika.adapters.utils import connection_workflow
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
 from worker import log
+from worker.brokers.amqp_errors import translated
 from worker.config import Settings, without_password
 from worker.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
@@ -35,7 +35,7 @@ REPLY_SECONDS = 30.0
 CLOSE_SECONDS = 1.0
 LOCK_RETRY_SECONDS = 0.05
 
-ACCESS_REFUSED, RESOURCE_LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = 403, 405, 406, 530
+RESOURCE_LOCKED = 405
 
 OnMessage = Callable[[int, Mapping[str, Any], bytes], None]
 """Told the delivery tag, the headers and the body of a message that came in; it must not wait."""
@@ -61,6 +61,7 @@ class Link:
         self._unconfirmed: dict[int, Callable[[], None] | None] = {}
         self._held: dict[int, None] = {}  # delivery tags that the broker waits for, ascending
         self._to_acknowledge: set[int] = set()
+        self._blocked = False
         self._alarm: float | None = None
         self._loop = IOLoop()
         self._loop.activate_poller()
@@ -105,8 +106,7 @@ class Link:
             self._loop.call_later(deadline - time.monotonic(), self._ring)
         self._loop.poll()
         self._loop.process_timeouts()
-        if self._error is not None:
-            raise self._error
+        self.check()
         if self._to_acknowledge:
             self._acknowledge()
 
@@ -192,17 +192,23 @@ class Link:
 
     # Messages out
 
-    @property
-    def unconfirmed(self) -> int:
-        """How many messages were published and are not yet durable."""
-        return len(self._unconfirmed)
-
     def publish(self, queue: str, body: bytes, properties: BasicProperties, then: Callable[[], None] | None = None) -> None:
         """Publish to `queue`, at the next turn; `then` is called, in a later one, when the message is durable."""
         self.check()
         self._channel.basic_publish("", queue, body, properties, mandatory=True)
         self._published += 1
         self._unconfirmed[self._published] = then
+
+    def await_confirms(self, fewer_than: int = 1) -> None:
+        """Wait until fewer than `fewer_than` messages are not yet durable.
+
+        A broker that blocks us for want of memory or disk may take as long as it needs; any other must confirm one now and then.
+        """
+        while (waiting := len(self._unconfirmed)) >= fewer_than:
+            self.pump(REPLY_SECONDS, lambda: len(self._unconfirmed) < fewer_than)
+            if len(self._unconfirmed) == waiting and not self._blocked:
+                self._fail(f"it did not confirm a message within {REPLY_SECONDS:g} s")
+                self.check()
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
@@ -272,12 +278,12 @@ class Link:
     def check(self) -> None:
         """Raise what the link is done for."""
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # it is raised again and again, and would keep every traceback
 
     def close(self) -> None:
         """Disconnect. Never raises."""
+        self._fail("the connection was closed")
         if not self._connection.is_closed:
-            self._error = None
             if not self._connection.is_closing:
                 self._connection.close()
             self._pump_until_closed()
@@ -288,7 +294,6 @@ class Link:
             )
             self._pump_until_closed()
         self._loop.close()
-        self._fail("the connection was closed")
 
     def _pump_until_closed(self) -> None:
         deadline = time.monotonic() + CLOSE_SECONDS
@@ -303,19 +308,15 @@ class Link:
         if isinstance(reason, str):
             self._error = BrokerUnavailable(f"RabbitMQ at {self._url}: {reason}")
         else:
-            cause = _root(reason)
-            self._error = _translated(cause, self._url)
-            self._error.__cause__ = cause
+            self._error = translated(reason, self._url)
 
     def _on_blocked(self, _connection: object, frame: Any) -> None:
+        self._blocked = True
         logger.warning("RabbitMQ takes no messages for now, waiting: %s", frame.method.reason, extra={"action": "blocked"})
 
     def _on_unblocked(self, _connection: object, _frame: object) -> None:
+        self._blocked = False
         logger.info("RabbitMQ takes messages again", extra={"action": "unblocked"})
-
-
-def _declare_lock(name: str, then: Callable[[None], None], channel: Channel) -> None:
-    channel.queue_declare(name, exclusive=True, callback=lambda _frame: then(None))
 
 
 def _nothing() -> None:
@@ -347,40 +348,3 @@ def _parameters(settings: Settings, name: str) -> pika.ConnectionParameters:
         connection_attempts=1,
         client_properties={"connection_name": name},
     )
-
-
-def _root(error: BaseException) -> BaseException:
-    """What really happened, out of the wrappers in which pika reports a connection that could not be made."""
-    while True:
-        match error:
-            case connection_workflow.AMQPConnectionWorkflowFailed():
-                error = error.exceptions[-1]
-            case connection_workflow.AMQPConnectorPhaseErrorBase():
-                error = error.exception
-            case pika.exceptions.AMQPConnectionError(args=[BaseException() as inner, *_]):
-                error = inner
-            case _:
-                return error
-
-
-def _translated(error: BaseException, url: str) -> BrokerError:
-    """A client exception in our words."""
-    where = f"RabbitMQ at {url}"
-    text = str(error) or type(error).__name__
-    # pika guesses these two from how far the connection came; only when the broker said so itself is it more than a guess.
-    said = "ConnectionClosedByBroker" in text and " is down" not in text and " limit " not in text
-    match error:
-        case pika.exceptions.ProbableAuthenticationError() if said:
-            remedy = "correct user and password (BROKER_USERNAME and BROKER_PASSWORD, or those in RABBITMQ_URL)"
-            return BrokerRefused(f"{where} refuses the login; {remedy}")
-        case pika.exceptions.ProbableAccessDeniedError() if said:
-            return BrokerRefused(f"{where} refuses the vhost ({text}); correct the end of RABBITMQ_URL, or let the user in")
-        case ssl.SSLCertVerificationError():
-            return BrokerRefused(f"{where} has a certificate that is not trusted ({error.verify_message}); set BROKER_CA_FILE")
-        case pika.exceptions.ConnectionClosedByBroker() | pika.exceptions.ChannelClosedByBroker():
-            text = error.reply_text
-            if error.reply_code == ACCESS_REFUSED:
-                return BrokerRefused(f"{where}: {text}; give the user the right to configure, write and read ttg.*")
-            if error.reply_code == PRECONDITION_FAILED and "timed out" not in text:
-                return BrokerRefused(f"{where}: {text}")
-    return BrokerUnavailable(f"{where}: {text}")

@@ -29,7 +29,7 @@ from typing import Any
 
 from pika import BasicProperties
 
-from worker.brokers.amqp import CLOSE_SECONDS, REPLY_SECONDS, Link
+from worker.brokers.amqp import Link
 from worker.brokers.base import Delayed, Delivery, Depth, Queue
 from worker.config import Settings
 from worker.errors import BrokerError, BrokerUnavailable, shorten
@@ -123,13 +123,7 @@ class RabbitMQ:
         return self._link
 
     def close(self) -> None:
-        if self._link is None:
-            return
-        try:
-            self._give_back((), CLOSE_SECONDS)
-        except BrokerError:
-            pass  # the broker gives them back by itself, and counts that as a delivery
-        finally:
+        if self._link is not None:
             self._link.close()
             self._link = None
 
@@ -153,10 +147,8 @@ class RabbitMQ:
             link.publish(queue, body, PERSISTENT)
             if number % 100 == 99:
                 link.turn()  # so that the broker begins while we still publish
-            while link.unconfirmed >= window:
-                link.pump(1.0, lambda: link.unconfirmed < window)
-        while link.unconfirmed:
-            link.pump(1.0, lambda: not link.unconfirmed)
+            link.await_confirms(fewer_than=window)
+        link.await_confirms()
 
     def seed(self, position: int, bodies: Sequence[bytes], end: int) -> int:
         link, queue, lock = self._opened, self._queue("seed"), self._queue("seed.lock")
@@ -182,9 +174,11 @@ class RabbitMQ:
         buffer = self._buffer
         wanted = len(self._in_hand) + limit
         if limit and wanted > self._window and self._consume is not None:
-            # The broker's prefetch belongs to a consumer and cannot be changed, so a larger window is one consumer more.
-            link.consume(self._queue(self._consume), wanted - self._window, self._on_message)
-            self._window = wanted
+            # A prefetch belongs to a consumer and cannot be changed, so a larger window is one consumer more. At least twice
+            # as large, because the ledger asks for ever more and consumers should stay few.
+            more = max(wanted - self._window, self._window)
+            link.consume(self._queue(self._consume), more, self._on_message)
+            self._window += more
         link.pump(0.0 if buffer or not limit else timeout, lambda: buffer)
         taken = [buffer.popleft() for _ in range(min(limit, len(buffer)))]
         self._in_hand.update(delivery.handle[1] for delivery in taken)
@@ -192,7 +186,7 @@ class RabbitMQ:
 
     def pause(self) -> None:
         if self._window:
-            self._give_back((), REPLY_SECONDS)
+            self.release(())
 
     def _on_message(self, tag: int, headers: Mapping[str, Any], body: bytes) -> None:
         if remaining := headers.get(REMAINING):
@@ -219,21 +213,14 @@ class RabbitMQ:
         self._begin(settlement, messages)
 
     def flush(self) -> None:
-        self._flush(REPLY_SECONDS)
-
-    def _flush(self, seconds: float) -> None:
         link = self._opened
-        while self._unsettled:
-            link.pump(seconds, lambda: not self._unsettled)
+        link.await_confirms()
         link.turn()
         tasks = self._queue(Queue.TASKS)
         link.declare(tasks, self._queues[tasks])  # its answer tells that the acknowledgements before it have arrived
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
-        self._give_back(deliveries, REPLY_SECONDS)
-
-    def _give_back(self, deliveries: Sequence[Delivery], seconds: float) -> None:
-        """Give `deliveries` back, and what was sent ahead and never shown.
+        """Give back `deliveries`, and what was sent ahead and never handed out.
 
         A copy is published, which counts on no version (`basic_nack` counts before 4.0, `basic_reject` since), and the
         original acknowledged. We unsubscribe first, or the copy could come straight back; `receive` subscribes again.
@@ -247,7 +234,7 @@ class RabbitMQ:
             headers = {RELEASED: delivery.deliveries} if delivery.deliveries else None
             properties = BasicProperties(delivery_mode=2, headers=headers)
             self._move(delivery, (self._queue(self._consume or Queue.TASKS), delivery.body, properties))
-        self._flush(seconds)
+        self.flush()
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         properties = BasicProperties(delivery_mode=2, headers={REASON: shorten(reason)})
