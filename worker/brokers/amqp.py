@@ -53,6 +53,7 @@ class Link:
             BrokerUnavailable: nobody answers, or not now.
             BrokerRefused: waiting does not help (wrong password, no such vhost, a certificate that is not trusted).
         """
+        parameters = _parameters(settings, name)
         self._url = without_password(settings.rabbitmq_url)
         self._error: BrokerError | None = None
         self._consumers: list[str] = []
@@ -66,7 +67,7 @@ class Link:
         self._loop = IOLoop()
         self._loop.activate_poller()
         self._connection = pika.SelectConnection(
-            _parameters(settings, name),
+            parameters,
             on_open_error_callback=lambda _connection, error: self._fail(error),
             on_close_callback=lambda _connection, error: self._fail(error),
             custom_ioloop=self._loop,
