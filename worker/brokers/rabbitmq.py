@@ -79,10 +79,10 @@ class RabbitMQ:
         quorum = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
         safe = {"x-dead-letter-exchange": "", "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
         tasks, dead = self._queue(Queue.TASKS), self._queue(Queue.DEAD)
-        return {
+        return {  # a queue after the one it dead-letters to
+            dead: quorum,
             tasks: quorum | safe | {"x-dead-letter-routing-key": dead},
             self._queue(Queue.RESULTS): quorum,
-            dead: quorum,
             self._queue("seed"): quorum | {"x-max-length": 1},
         } | {
             self._queue(f"delay.{step}"): quorum | safe | {"x-dead-letter-routing-key": tasks, "x-message-ttl": step}
@@ -130,7 +130,7 @@ class RabbitMQ:
     def delete(self) -> None:
         link = self._opened
         link.cancel()
-        for queue in self._queues:
+        for queue in reversed(self._queues):  # a queue before the one it dead-letters to
             link.delete(queue)
 
     # Publishing
