@@ -1,0 +1,194 @@
+"""One release as a user has it: Helm installs it, kubectl looks at it, its ledger is asked over a port-forward."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from tests.e2e.cluster import CONTEXT, HELM_TIMEOUT, helm, items, kubectl, names, run
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/ttg"
+HERE = Path(__file__).parent
+AWAY: dict[str, Any] = {"state": "away", "run": "", "done": -1, "dead": -1, "workers": []}
+
+PATIENCE = 120.0
+"""Seconds a test waits for the cluster, which starts pods on two cores."""
+
+LEFT_BY_A_RELEASE = (
+    "pods,deployments,replicasets,statefulsets,jobs,configmaps,secrets,services,persistentvolumeclaims,"
+    "networkpolicies,poddisruptionbudgets,serviceaccounts"
+)
+
+
+class Release:
+    """A release of the chart in a namespace, on one of the brokers; `with` uninstalls it, if a test did not.
+
+    Args:
+        values: more of Helm's arguments, given at each install and upgrade.
+    """
+
+    def __init__(self, name: str, namespace: str, backend: str, *values: str) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.backend = backend
+        self.fullname = name if "ttg" in name else f"{name}-ttg"
+        self._values = (
+            *("-f", str(ROOT / f"values-{backend}.yaml"), "-f", str(HERE / "values.yaml")),
+            *("--set-file", rf"run.files.squares\.py={HERE / 'squares.py'}"),
+            *values,
+        )
+        self._forward: subprocess.Popen[str] | None = None
+        self._url = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._hang_up()
+        self._helm("uninstall", "--ignore-not-found")
+
+    # --- Helm -----------------------------------------------------------------------------------------------------------
+
+    def install(self) -> None:
+        self._helm("install", str(CHART), *self._values, "--wait", "--timeout", HELM_TIMEOUT)
+
+    def upgrade(self, *values: str) -> None:
+        """To the values of `install` and these, all others at their defaults."""
+        self._helm("upgrade", str(CHART), *self._values, *values, "--wait", "--timeout", HELM_TIMEOUT)
+
+    def rollback(self, revision: int) -> None:
+        self._helm("rollback", str(revision), "--wait", "--timeout", HELM_TIMEOUT)
+
+    def revision(self) -> int:
+        history = json.loads(self._helm("history", "-o", "json"))
+        return int(history[-1]["revision"])
+
+    def test(self) -> str:
+        return self._helm("test", "--timeout", HELM_TIMEOUT)
+
+    def template(self, *arguments: str) -> str:
+        """The manifests, rendered without a look at the cluster."""
+        return self._helm("template", str(CHART), *self._values, *arguments)
+
+    def uninstall(self) -> None:
+        self._hang_up()
+        self._helm("uninstall", "--wait", "--timeout", HELM_TIMEOUT)
+
+    def _helm(self, verb: str, *arguments: str) -> str:
+        return helm(verb, self.name, "-n", self.namespace, *arguments)
+
+    # --- Kubernetes -----------------------------------------------------------------------------------------------------
+
+    def pods(self, component: str) -> list[dict[str, Any]]:
+        """The component's pods, those that are being deleted left out."""
+        labels = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
+        return [pod for pod in items(self.namespace, "pods", "-l", labels) if "deletionTimestamp" not in pod["metadata"]]
+
+    def starts(self, *components: str) -> dict[str, tuple[str, int]]:
+        """Of each pod: which one it is, and how often its container was started again."""
+        return {
+            pod["metadata"]["name"]: (pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"])
+            for component in components
+            for pod in self.pods(component)
+        }
+
+    def secrets(self) -> dict[str, Any]:
+        """The data of the release's own Secrets; Helm's records of its revisions are not among them."""
+        found = items(self.namespace, "secrets", "-l", f"app.kubernetes.io/instance={self.name}")
+        return {secret["metadata"]["name"]: secret["data"] for secret in found}
+
+    def left(self) -> set[str]:
+        """What of any release is in the namespace; not what Kubernetes puts into each."""
+        own = {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
+        volumes = json.loads(kubectl("get", "persistentvolumes", "-o", "json"))["items"]
+        claimed = [volume for volume in volumes if volume["spec"]["claimRef"]["namespace"] == self.namespace]
+        return names(items(self.namespace, LEFT_BY_A_RELEASE)) - own | names(claimed)
+
+    def execute(self, component: str, *command: str) -> str:
+        return kubectl("-n", self.namespace, "exec", self.pods(component)[0]["metadata"]["name"], "--", *command)
+
+    def kill_worker(self) -> str:
+        """SIGKILL a worker's first process, from its node: within the container nobody can. Returns the pod's name."""
+        pod = self.pods("worker")[0]
+        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        run("docker", "exec", pod["spec"]["nodeName"], *("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", container))
+        return str(pod["metadata"]["name"])
+
+    # --- the ledger -----------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """What the ledger says of the run; AWAY while it does not answer."""
+        try:
+            return dict(json.loads(self._ask("/status")))
+        except OSError:
+            self._hang_up()  # the pod may be another one next time
+            return AWAY
+
+    def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first status that meets the condition."""
+        status = AWAY
+
+        def met() -> bool:
+            nonlocal status
+            status = self.status()
+            return condition(status)
+
+        eventually(met, lambda: f"the last status was {json.dumps(status)}; {self.report()}", patience=PATIENCE, pause=0.2)
+        return status
+
+    def complete(self) -> dict[str, Any]:
+        return self.until(lambda status: status["state"] == "complete")
+
+    def results(self) -> list[tuple[int, int]]:
+        """Index and value of each row of results.csv."""
+        rows = csv.reader(self._ask("/results.csv").splitlines())
+        next(rows)
+        return [(int(index), int(value)) for index, value in rows]
+
+    def ttg(self, *arguments: str) -> str:
+        """What the command `ttg` says of this release's ledger, asked from outside of the cluster."""
+        self.until(lambda status: status != AWAY)
+        return run(str(ROOT / ".venv/bin/ttg"), *arguments, "--ledger", self._url)
+
+    def report(self) -> str:
+        """For whoever reads a failed test."""
+        return kubectl("-n", self.namespace, "get", "pods,jobs", "-o", "wide") + kubectl(
+            *("-n", self.namespace, "logs", "-l", f"app.kubernetes.io/instance={self.name}", "--prefix", "--tail", "8")
+        )
+
+    def _ask(self, path: str) -> str:
+        if self._forward is None:
+            self._call()
+        with urllib.request.urlopen(f"{self._url}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def _call(self) -> None:
+        command = ("port-forward", f"service/{self.fullname}-ledger", ":8080")
+        self._forward = subprocess.Popen(
+            ("kubectl", "--context", CONTEXT, "-n", self.namespace, *command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._forward.stdout is not None
+        line = self._forward.stdout.readline()  # Forwarding from 127.0.0.1:40123 -> 8080; nothing if there is no pod yet
+        if not line:
+            raise ConnectionError(f"nothing to forward to: {' '.join(command)}")
+        self._url = f"http://{line.split()[2]}"
+
+    def _hang_up(self) -> None:
+        if self._forward is not None:
+            self._forward.kill()
+            self._forward.communicate()
+            self._forward = None
+
+
+def squares(count: int) -> list[tuple[int, int]]:
+    return [(index, index * index) for index in range(count)]
