@@ -3,12 +3,22 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON  ?= python3
-BACKEND ?= redis
-BIN     := .venv/bin
+PYTHON    ?= python3
+BACKEND   ?= redis
+SCALE     ?= medium
+FAULT     ?= worker
+CLUSTER   ?= ttg
+RELEASE   ?= ttg
+NAMESPACE ?=
+BIN       := .venv/bin
+# A folder whose `up` brings docker, kind, kubectl and helm, for machines that have it.
+LAB       ?= ../shared/lab
+export CLUSTER LAB
+
+reach = $(BIN)/python -m scripts.reach --release '$(RELEASE)' --namespace '$(NAMESPACE)'
 
 help: ## Print this help
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ On one machine
 demo: .venv/installed ## Compute a fractal, kill a worker on the way, draw what the ledger has (BACKEND=redis|rabbitmq)
@@ -26,6 +36,39 @@ lint: .venv/installed ## Formatting, lint, strict types
 bench: .venv/installed ## Broker cost per chunk, against a bare loop of client calls in the same run
 	@$(BIN)/python -m scripts.bench
 
+chart: .venv/installed ## Check the chart: lint, unit tests (helm-unittest), README and schema against the values
+	@for broker in redis rabbitmq; do helm lint --quiet --strict charts/ttg -f values-$$broker.yaml; done
+	@helm unittest charts/ttg
+	@$(BIN)/python -m scripts.chart_docs --check
+
+e2e: .venv/installed chart cluster image ## Test the chart in the cluster, on both brokers: run, kill, upgrade, roll back, uninstall
+	@E2E=1 CLUSTER=$${CLUSTER:-ttg} $(BIN)/python -m pytest tests/e2e -m e2e
+
+##@ On a cluster
+cluster: ## A Kind cluster of four nodes, unless it is there (CLUSTER=ttg)
+	@scripts/cluster-up
+
+image: ## Build ttg-worker:dev and load it into the cluster, with the brokers' images that are here
+	@scripts/image-up
+
+watch: .venv/installed ## Follow a release's run in the terminal (RELEASE=ttg NAMESPACE=)
+	@$(reach) watch
+
+ui: .venv/installed ## RabbitMQ's management page on this machine, and its login
+	@$(reach) ui
+
+results: .venv/installed ## results.csv, report.json, ledger.sqlite and the picture of a grid into ./results
+	@$(reach) results
+
+demo-fault: .venv/installed ## Install, kill at 30 %, count (BACKEND=, SCALE=small|medium|large, FAULT=worker|node|broker|ledger|none)
+	@scripts/demo --cluster $(CLUSTER) --backend $(BACKEND) --scale $(SCALE) --fault $(FAULT)
+
+demo-matrix: .venv/installed ## Each broker with each fault, as a table (SCALE=)
+	@scripts/demo --cluster $(CLUSTER) --scale $(SCALE) --matrix
+
+clean: ## Remove the cluster, and the images that bear this project's label
+	@scripts/cluster-down
+
 ##@ Upkeep
 lock: ## Pin the dependencies again, with hashes
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv
@@ -41,4 +84,4 @@ lock: ## Pin the dependencies again, with hashes
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test lint bench lock
+.PHONY: help demo test lint bench cluster image watch ui results demo-fault demo-matrix clean lock chart e2e
