@@ -37,6 +37,8 @@ from worker.space import compress
 
 RECEIVE_SECONDS = 0.5
 """The longest wait for results: how late a request or a stop is noticed."""
+LAST_SECONDS = 5.0
+"""How long a ledger that was asked to stop takes results that are there."""
 LINGER_SECONDS = 0.05
 LINGER_RESULTS = 64
 """After a batch of fewer results: the next one is worth a commit and its fsync only when something has gathered."""
@@ -112,6 +114,7 @@ class Ledger:
             self.connect()
             while not self._stop.requested and not (until_complete and self._tally.is_complete):
                 self.turn()
+            self._take_the_last()
             self._broker.flush()
         except BrokerUnavailable as error:  # only while stopping: what is not settled comes again
             logger.warning("left without the broker", extra={"action": "stop", "error": str(error)})
@@ -119,6 +122,12 @@ class Ledger:
             self._broker.close()
             self._show()
         logger.info("stopped", extra={"action": "stop", "missing": cells.missing})
+
+    def _take_the_last(self) -> None:
+        """What is at the broker already, so that workers that were stopped just before us did not work in vain."""
+        until = self._clock() + LAST_SECONDS
+        while self._clock() < until and (deliveries := self._broker.receive(self._limit, LINGER_SECONDS)):
+            self._take(deliveries)
 
     def turn(self) -> None:
         """Answer requests, take one batch, look after the run."""

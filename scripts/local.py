@@ -94,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     specification = Specification.from_settings(settings, space)
     given["RUN_ID"] = specification.run
     folder = arguments.output or Path("results") / specification.run
-    return run(given, folder, arguments.workers, Watch())
+    with Watch() as watch:
+        return run(given, folder, arguments.workers, watch)
 
 
 def chunk_size(settings: Settings, total: int, workers: int, *, explicit: bool) -> int:

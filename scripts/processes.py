@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -81,16 +81,8 @@ class Processes:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        programs = [*self.workers, self.seed, self.ledger]
-        for program in programs:
-            program.signal(signal.SIGCONT)
-            program.signal(signal.SIGTERM)
-        for program in programs:
-            try:
-                program.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                program.process.kill()
-                program.process.wait()
+        _end([*self.workers, self.seed])
+        _end([self.ledger])  # after the workers: what they finished at last is kept
         self._url_file.unlink(missing_ok=True)
 
     def start_worker(self) -> Program:
@@ -153,6 +145,19 @@ def ask(url_file: Path, path: str = "/status") -> dict[str, Any] | None:
             return dict(json.load(answer))
     except (OSError, ValueError):
         return None
+
+
+def _end(programs: Sequence[Program]) -> None:
+    """End them in order, and those that do not end with force."""
+    for program in programs:
+        program.signal(signal.SIGCONT)
+        program.signal(signal.SIGTERM)
+    for program in programs:
+        try:
+            program.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            program.process.kill()
+            program.process.wait()
 
 
 def _how(status: int) -> str:

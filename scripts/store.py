@@ -7,9 +7,10 @@ One process writes, under a lock of the operating system; any number read at the
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -167,7 +168,11 @@ class Store:
         return reading.changed_code(self._connection, limit=limit)
 
     def close(self) -> None:
+        """Leave one file behind: no write-ahead log, no lock."""
+        with suppress(sqlite3.OperationalError):  # somebody reads it at this moment, or the disk is full
+            self._connection.execute("PRAGMA journal_mode = DELETE")
         self._connection.close()
+        Path(self._lock.name).unlink(missing_ok=True)  # while it is ours: `_lock` notices
         self._lock.close()
 
     def _insert(self, table: str, row: dict[str, Any]) -> None:
@@ -211,4 +216,12 @@ def _lock(path: Path) -> BinaryIO:
         raise SettingsError(
             f"LEDGER_PATH={path} is in the hands of another ledger; end that one, or name another file"
         ) from error
+    if not _is_at(lock, Path(lock.name)):  # its holder removed it between our open and our lock
+        lock.close()
+        return _lock(path)
     return lock
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether `file` is what stands at `path` now."""
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

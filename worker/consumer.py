@@ -80,7 +80,7 @@ class Consumer:
         self._stop = stop
         self._clock = clock
         self._sleep = sleep
-        self._identity = {"run": settings.run_id, "stamp": stamp, "worker": settings.worker, "node": settings.node}
+        self._worker, self._node = settings.worker, settings.node  # each asks the host for its name
         self._state = StateFile(settings.state_file, clock)
         self._in_hand: dict[int, InHand] = {}  # by the identity of the chunk
         self._computed: list[Computed] = []
@@ -330,7 +330,10 @@ class Consumer:
     def _result(self, **outcomes: Any) -> Result:
         outcomes.setdefault("state", self._condition())
         return Result(
-            **self._identity,
+            run=self._settings.run_id,
+            stamp=self._stamp,
+            worker=self._worker,
+            node=self._node,
             computing=[item.chunk.name for item in self._in_hand.values()],
             **outcomes,
         )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
 from scripts.embedded import RabbitMQServer, RedisServer
+from scripts.processes import Program
 from tests.acceptance.run import PATIENCE, Run, eventually, squares
-from worker.brokers import Queue
+from worker.brokers import Broker, Queue
 from worker.messages import Chunk
 from worker.signals import EXIT_SECOND_SIGNAL
 from worker.space import Count
@@ -95,7 +98,7 @@ def test_a_seed_killed_again_and_again_leaves_no_gap(new_run: NewRun) -> None:
         for _ in range(3):
             before = with_broker.depth().ready
             seed = run.seed()
-            eventually(lambda before=before, seed=seed: with_broker.depth().ready > before or seed.process.poll() == 0)
+            eventually(partial(_seeds_more_than, with_broker, seed, before))
             seed.signal(signal.SIGKILL)
             seed.process.wait()
         run.seeded()
@@ -105,6 +108,10 @@ def test_a_seed_killed_again_and_again_leaves_no_gap(new_run: NewRun) -> None:
         run.worker(PREFETCH="64")
         run.complete()
         assert len(run.values()) == count
+
+
+def _seeds_more_than(broker: Broker, seed: Program, before: int) -> bool:
+    return broker.depth().ready > before or seed.process.poll() == 0
 
 
 def test_two_seeds_at_once_leave_no_gap(new_run: NewRun) -> None:
@@ -124,7 +131,7 @@ def test_a_ledger_killed_again_and_again_forgets_nothing(new_run: NewRun) -> Non
             run.worker()
         for floor in (100, 400, 800):
             ledger = run.ledger()
-            run.until(lambda status, floor=floor: status["done"] >= floor)
+            run.until(partial(_done_at_least, floor))
             ledger.signal(signal.SIGKILL)
             ledger.process.wait()
         run.ledger()
@@ -132,6 +139,10 @@ def test_a_ledger_killed_again_and_again_forgets_nothing(new_run: NewRun) -> Non
         assert run.values() == squares(2_000)
         assert len(run.calls()) == 2_000  # nothing was computed twice on the ledger's account
         assert status["disagreements"] == 0
+
+
+def _done_at_least(floor: int, status: dict[str, Any]) -> bool:
+    return bool(status["done"] >= floor)
 
 
 def test_a_worker_frozen_beyond_its_lease_does_no_harm_when_it_wakes_up(new_run: NewRun) -> None:

@@ -130,7 +130,7 @@ class RedisClient:
         text = " ".join(str(error).split())
         if isinstance(error, _AUTHENTICATION_CLASSES):
             return BrokerRefused(
-                f"REDIS_URL={self._url}: Redis does not accept the account ({text}); "
+                f"REDIS_URL={self._url}: Redis refuses the login ({text}); "
                 "correct BROKER_USERNAME and BROKER_PASSWORD, or the ones in the URL"
             )
         if "CERTIFICATE_VERIFY_FAILED" in text:
