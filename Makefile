@@ -38,10 +38,11 @@ bench: .venv/installed ## Broker cost per chunk, against a bare loop of client c
 
 chart: .venv/installed ## Check the chart: lint, unit tests (helm-unittest), README and schema against the values
 	@for broker in redis rabbitmq; do helm lint --quiet --strict charts/ttg -f values-$$broker.yaml; done
+	@helm unittest --help >/dev/null 2>&1 || { echo "helm-unittest is missing: https://github.com/helm-unittest/helm-unittest"; exit 1; }
 	@helm unittest charts/ttg
 	@$(BIN)/python -m scripts.chart_docs --check
 
-e2e: .venv/installed chart cluster image ## Test the chart in the cluster, on both brokers: run, kill, upgrade, roll back, uninstall
+e2e: .venv/installed cluster chart image ## Test the chart in the cluster, on both brokers: run, kill, upgrade, roll back, uninstall
 	@E2E=1 CLUSTER=$${CLUSTER:-ttg} $(BIN)/python -m pytest tests/e2e -m e2e
 
 ##@ On a cluster
