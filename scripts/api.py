@@ -74,6 +74,11 @@ def application(desk: Desk, path: Path) -> Starlette:
     def dead(_request: Request) -> Response:
         return _csv(path, reading.DEAD_PARAMETERS, f"{desk.status.get('run', 'run')}-dead.csv")
 
+    def settled(request: Request) -> Response:
+        first, last = (_integer(request.query_params.get(name, ""), name) for name in ("first", "last"))
+        with reading.opened(path) as connection:
+            return JSONResponse({"settled": reading.settled(connection, first, last)})
+
     def events(request: Request) -> Response:
         after = _integer(request.query_params.get("after", "0"), "after")
         with reading.opened(path) as connection:
@@ -96,6 +101,7 @@ def application(desk: Desk, path: Path) -> Starlette:
             Route("/status", status),
             Route("/results.csv", results),
             Route("/dead.csv", dead),
+            Route("/settled", settled),
             Route("/events", events),
             Route("/healthz", healthz),
             Route("/dead/retry", retry_dead, methods=["POST"]),

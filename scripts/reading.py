@@ -116,6 +116,13 @@ def missing_in(path: Path) -> Callable[[int, int], Ranges]:
     return lambda start, stop: tuple(cells.missing_ranges(start, stop))
 
 
+def settled(connection: sqlite3.Connection, first: int, last: int) -> int:
+    """How many of the parameters `first` to `last` have an outcome."""
+    within = "WHERE parameter BETWEEN ? AND ?"
+    query = f"SELECT (SELECT count(*) FROM results {within}) + (SELECT count(*) FROM dead {within})"  # noqa: S608  # our own words
+    return int(connection.execute(query, (first, last, first, last)).fetchone()[0])
+
+
 def events(connection: sqlite3.Connection, *, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
     """The last `limit` events with an id above `after`, oldest first."""
     query = "SELECT id, time, kind, text FROM events WHERE id > ? ORDER BY id DESC LIMIT ?"
