@@ -84,7 +84,7 @@ def main() -> int:
     shutil.rmtree(folder, ignore_errors=True)
     with Watch() as watch:
         assassin = Assassin(watch)
-        status = run(given, folder, 3, watch, assassin)
+        status = run(given, folder, 3, watch, assassin, recovery_seconds=lambda: assassin.recovery_seconds)
     if status in (0, 3):
         picture = draw(folder / "ledger.sqlite", folder / "picture.png")
         print(f"picture: {picture}")

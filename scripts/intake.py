@@ -16,6 +16,7 @@ from scripts.store import Store
 from scripts.tally import DEAD, DONE, MISSING, RETRIED, Tally, Worker
 from worker.errors import ForeignMessage, MalformedMessage, shorten
 from worker.messages import Failure, Result
+from worker.state import State
 
 ROWS = 100_000
 """Values that wait at most to be inserted together."""
@@ -90,8 +91,8 @@ class Intake:
         if worker is None:
             worker = Worker(result.worker, result.node, result.state, result.chunk)
             self._tally.workers[result.worker] = worker
-            self._event("worker", f"{worker.name} on {worker.node} is {result.state}")
-        elif worker.state != result.state:
+            self._event("worker", f"{worker.name} on {worker.node} joined")
+        elif result.state != worker.state != State.STARTING:
             self._event("worker", f"{worker.name} on {result.node} is {result.state}, was {worker.state}")
         worker.node, worker.state, worker.seen = result.node, result.state, now
         worker.chunk = result.chunk or worker.chunk
@@ -104,7 +105,7 @@ class Intake:
 
     def _record(self, result: Result, worker: Worker) -> None:
         counters = self._tally.counters
-        settled = self._tally.settled
+        settled, duplicates = self._tally.settled, counters.duplicates
         position = 0
         for start, stop in result.ranges:
             self._values(start, stop, result.values[position : position + stop - start], result)
@@ -115,6 +116,8 @@ class Intake:
         for failure in result.retried:
             if cells[failure.index] == MISSING:
                 cells.fill(failure.index, failure.index + 1, RETRIED)
+        outcomes = len(result.values) + len(result.dead)
+        counters.recomputed += outcomes if result.redelivered else counters.duplicates - duplicates
         counters.computed += len(result.values)
         counters.retried += len(result.retried)
         counters.chunks += bool(result.chunk)

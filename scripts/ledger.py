@@ -168,6 +168,7 @@ class Ledger:
         self._limit = min(max(BATCH_BYTES // size, 1), BATCH_RESULTS)
         self._tally.rate.add(self._clock(), self._tally.settled)
         if self._tally.is_complete and not self._was_complete:
+            self._ticked = 0.0  # the counters that are shown with it are of now
             self._note("complete", f"{self._tally.cells.done} done, {self._tally.cells.dead} dead")
         self._was_complete = self._tally.is_complete
 

@@ -103,7 +103,14 @@ def chunk_size(settings: Settings, total: int, workers: int, *, explicit: bool) 
     return settings.chunk_size if explicit else max(1, min(settings.chunk_size, total // (workers * 20)))
 
 
-def run(given: Mapping[str, str], folder: Path, workers: int, watch: Watch, hook: Hook | None = None) -> int:
+def run(
+    given: Mapping[str, str],
+    folder: Path,
+    workers: int,
+    watch: Watch,
+    hook: Hook | None = None,
+    recovery_seconds: Callable[[], float | None] = lambda: None,
+) -> int:
     """Run the programs until the ledger says complete, and leave the output folder behind. Returns the exit status."""
     with (
         StopSignal() as stop,
@@ -123,7 +130,7 @@ def run(given: Mapping[str, str], folder: Path, workers: int, watch: Watch, hook
                 if hook is not None:
                     hook(status, programs)
     watch.close()
-    report = Report.from_status(status)
+    report = Report.from_status(status, recovery_seconds=recovery_seconds())
     write_csv(programs.ledger_path, folder / "results.csv")
     (folder / "report.json").write_text(report.to_json())
     report.show()

@@ -23,7 +23,7 @@ class Report:
         state: `complete`, unless somebody looks earlier.
         total: parameters; each is in exactly one of `done`, `dead` and `missing`.
         retried: failed attempts of parameters that were tried again.
-        recomputed: values computed for parameters that had one, the cost of failure.
+        recomputed: parameters that were, or may have been, computed more than once: the cost of failure.
         duplicates: outcomes of parameters that had one.
         disagreements: duplicates with another value than the first.
         refused: results that were set aside.

@@ -53,7 +53,7 @@ def status(
         "disagreements": counters.disagreements,
         "refused": counters.refused,
         "computed": counters.computed,
-        "recomputed": counters.computed - cells.done,
+        "recomputed": counters.recomputed,
         "chunks": counters.chunks,
         "ready": depth.ready if depth else None,
         "in_flight": in_flight,

@@ -168,7 +168,9 @@ class Store:
         return reading.changed_code(self._connection, limit=limit)
 
     def close(self) -> None:
-        """Leave one file behind: no write-ahead log, no lock."""
+        """Leave one file behind: no write-ahead log, no lock. Doing it again does nothing."""
+        if self._lock.closed:
+            return
         with suppress(sqlite3.OperationalError):  # somebody reads it at this moment, or the disk is full
             self._connection.execute("PRAGMA journal_mode = DELETE")
         self._connection.close()

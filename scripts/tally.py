@@ -90,6 +90,7 @@ class Counters:
         computed: values received, duplicates included.
         duplicates: outcomes of parameters that had one.
         disagreements: duplicates whose value was another one than the first.
+        recomputed: outcomes of chunks that a worker was lost with, and other duplicates: what failures cost at most.
         retried: failed attempts of parameters that were tried again.
         chunks: results of chunks received.
         refused: results refused, for being malformed, foreign, or of other code.
@@ -101,6 +102,7 @@ class Counters:
     computed: int = 0
     duplicates: int = 0
     disagreements: int = 0
+    recomputed: int = 0
     retried: int = 0
     chunks: int = 0
     refused: int = 0

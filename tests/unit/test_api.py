@@ -69,7 +69,7 @@ def test_dead_parameters_are_csv_with_their_whole_errors(service: Service) -> No
 
 def test_events_can_be_followed(service: Service) -> None:
     (event,) = httpx.get(f"{service.url}/events").json()
-    assert (event["kind"], event["text"]) == ("worker", "w1 on n1 is ready")
+    assert (event["kind"], event["text"]) == ("worker", "w1 on n1 joined")
     assert httpx.get(f"{service.url}/events", params={"after": event["id"]}).json() == []
     assert httpx.get(f"{service.url}/events", params={"after": "x"}).status_code == 400
 

@@ -20,7 +20,9 @@ def shown(report: Report) -> str:
 
 
 def test_a_complete_run_is_summed_up() -> None:
-    counters = Counters(computed=3204, duplicates=1204, retried=5, chunks=33, seconds=61.5, first=NOW - 10, last=NOW - 2)
+    counters = Counters(
+        computed=3204, duplicates=1204, recomputed=1204, retried=5, chunks=33, seconds=61.5, first=NOW - 10, last=NOW - 2
+    )
     report = Report.from_status(a_status(2000, counters=counters, workers=(a_worker("w1"), a_worker("w2", "gone"))))
     assert (report.state, report.total, report.done, report.dead, report.missing) == ("complete", 2000, 2000, 0, 0)
     assert (report.recomputed, report.workers, report.seconds, report.parameters_per_second) == (1204, 2, 8.0, 250.0)

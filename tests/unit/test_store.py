@@ -147,4 +147,4 @@ def test_values_come_out_as_csv_in_the_order_of_the_indices(tmp_path: Path) -> N
         books.intake.take([result(((50, 51),), ['{"a": "x, y"}']), result(((2, 4),))])
         write_csv(books.path, tmp_path / "results.csv")
     assert (tmp_path / "results.csv").read_text() == 'parameter,value\n2,2\n3,3\n50,"{""a"": ""x, y""}"\n'
-    assert {path.name for path in tmp_path.iterdir()} == {"ledger.sqlite", "ledger.sqlite.lock", "results.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"ledger.sqlite", "results.csv"}
