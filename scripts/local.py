@@ -134,6 +134,7 @@ def run(
     write_csv(programs.ledger_path, folder / "results.csv")
     (folder / "report.json").write_text(report.to_json())
     report.show()
+    print(f"results: {folder / 'results.csv'}")
     return COMPLETE_WITH_DEAD if report.dead else 0
 
 
