@@ -7,17 +7,16 @@ one that ends is started again.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from scripts.watch import LedgerAway, fetch
 from worker.errors import TtgError
 
 STOP_SECONDS = 30.0
@@ -137,13 +136,11 @@ def start(name: str, module: str, *arguments: str, environment: Mapping[str, str
     return Program(name, process, log)
 
 
-def ask(url_file: Path, path: str = "/status") -> dict[str, Any] | None:
-    """What the ledger whose address is in `url_file` answers, or None while it does not."""
+def ask(url_file: Path) -> dict[str, Any] | None:
+    """The status of the ledger whose address is in `url_file`, or None while it does not answer."""
     try:
-        url = url_file.read_text().strip()
-        with urllib.request.urlopen(f"{url}{path}", timeout=5) as answer:  # noqa: S310  # our own ledger's address
-            return dict(json.load(answer))
-    except (OSError, ValueError):
+        return fetch(url_file.read_text().strip())
+    except (OSError, LedgerAway):
         return None
 
 
