@@ -16,7 +16,7 @@ from tests.waiting import eventually
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/ttg"
 HERE = Path(__file__).parent
-AWAY: dict[str, Any] = {"state": "away", "run": "", "done": -1, "dead": -1, "workers": []}
+AWAY: dict[str, Any] = {"state": "away", "run": "", "total": -1, "done": -1, "dead": -1, "missing": -1, "workers": []}
 
 PATIENCE = 120.0
 """Seconds a test waits for the cluster, which starts pods on two cores."""
