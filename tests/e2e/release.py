@@ -114,9 +114,9 @@ class Release:
     def execute(self, component: str, *command: str) -> str:
         return kubectl("-n", self.namespace, "exec", self.pods(component)[0]["metadata"]["name"], "--", *command)
 
-    def kill_worker(self) -> str:
-        """SIGKILL a worker's first process, from its node: within the container nobody can. Returns the pod's name."""
-        pod = self.pods("worker")[0]
+    def kill(self, component: str) -> str:
+        """SIGKILL a container's first process, from its node: within the container nobody can. Returns the pod's name."""
+        pod = self.pods(component)[0]
         container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
         run("docker", "exec", pod["spec"]["nodeName"], *("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", container))
         return str(pod["metadata"]["name"])

@@ -33,7 +33,8 @@ def host(request: pytest.FixtureRequest, namespace: str) -> Iterator[Release]:
 @pytest.fixture(scope="module")
 def guest(host: Release) -> Iterator[Release]:
     """A release without a broker: the host's is its external one."""
-    external = ("broker.external.existingSecret=guest-broker", "broker.external.caKey=ca.crt")
+    # Another seed, so that it is another run: on one broker, the same specification is the same run.
+    external = ("broker.external.existingSecret=guest-broker", "broker.external.caKey=ca.crt", "run.seed=1")
     arguments = (*SMALL, *(part for text in external for part in ("--set", text)))
     with Release("guest", host.namespace, host.backend, *arguments) as guest:
         yield guest

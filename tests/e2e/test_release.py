@@ -52,9 +52,17 @@ def test_install_is_ready_under_the_restricted_level(release: Release) -> None:
 
 
 def test_a_killed_worker_is_started_again(release: Release) -> None:
-    victim = release.kill_worker()
+    victim = release.kill("worker")
     eventually(lambda: release.starts("worker")[victim][1] == 1, release.report)
     assert release.status()["state"] == "running"
+
+
+def test_a_killed_broker_comes_back_with_what_it_held(release: Release) -> None:
+    victim = release.kill("broker")
+    eventually(lambda: release.starts("broker")[victim][1] == 1, release.report)
+    before = release.until(lambda status: status["done"] >= 0)["done"]
+    status = release.until(lambda status: status["done"] > before)
+    assert "repair" not in {event["kind"] for event in status["events"]}  # nothing had to be published again
 
 
 def test_changed_worker_settings_roll_the_workers_while_the_run_goes_on(release: Release) -> None:
@@ -75,7 +83,9 @@ def test_changed_worker_settings_roll_the_workers_while_the_run_goes_on(release:
 def test_nothing_was_lost_and_nothing_counted_twice(release: Release) -> None:
     status = release.complete()
     assert (status["done"], status["missing"], status["dead"], status["disagreements"]) == (COUNT, 0, 0, 0)
-    assert status["recomputed"] <= IN_HAND  # the killed worker's; those that were rolled gave everything back
+    # The killed worker's, and both workers' when the broker was away; those that were rolled gave everything back.
+    assert status["recomputed"] <= 3 * IN_HAND
+    assert "repair" not in {event["kind"] for event in status["events"]}
     assert release.results() == squares(COUNT)
 
 
