@@ -27,13 +27,16 @@ maxmemory-policy noeviction
 {{- end }}
 
 {{/* The accounts. A rule for each role: only the keys of runs, only the commands that its program calls, those within the Lua
-     scripts of worker/brokers/lua included. Takes worker, seed, ledger: SHA-256 of each password. */}}
+     scripts of worker/brokers/lua included. Nobody can log in as `default`; but Redis reads its own file as that user, and of a
+     user without rights it would skip every transaction in it, that is everything. Takes worker, seed, ledger: SHA-256 of each
+     password. */}}
 {{- define "ttg.redis.acl" -}}
 {{- $all := "+ping +client|setinfo +eval +evalsha +xpending +xgroup|create +xadd" }}
-{{- $consume := "+time +xreadgroup +xautoclaim +xack +xdel +xgroup|delconsumer +zadd +zrem +zrange +zrangebyscore" -}}
-user default off
+{{- $consume := "+time +xreadgroup +xautoclaim +xack +xdel +xgroup|delconsumer +zadd +zrem +zrange +zrangebyscore +xclaim" -}}
+{{- $seed := "+get +set" }}
+user default off resetpass ~* &* +@all
 user probe on nopass resetchannels -@all +ping
-user worker on #{{ .worker }} ~ttg:* resetchannels -@all {{ $all }} {{ $consume }} +xclaim
-user seed on #{{ .seed }} ~ttg:* resetchannels -@all {{ $all }} +get +set
-user ledger on #{{ .ledger }} ~ttg:* resetchannels -@all {{ $all }} {{ $consume }} +xlen +zcard +unlink
+user worker on #{{ .worker }} ~ttg:* resetchannels -@all {{ $all }} {{ $consume }}
+user seed on #{{ .seed }} ~ttg:* resetchannels -@all {{ $all }} {{ $seed }}
+user ledger on #{{ .ledger }} ~ttg:* resetchannels -@all {{ $all }} {{ $consume }} {{ $seed }} +xlen +zcard +unlink
 {{- end }}
