@@ -56,6 +56,7 @@ STUCK_SECONDS = 180.0
 """Without a new outcome for so long, the demonstration gives up."""
 REPLACED_SECONDS = 60.0
 """The longest wait for a replacement that is not ready when the run is complete."""
+TABLE_WIDTH = 120
 NAMESPACE = """\
 apiVersion: v1
 kind: Namespace
@@ -123,7 +124,6 @@ class Verdict:
             "broker": self.backend,
             "fault": self.fault,
             "chunks": f"{count(self.chunks)}/{count(scale.chunks)}",
-            "parameters": count(scale.parameters),
             "seconds": f"{self.seconds:.1f}",
             "parameters/s": rate((scale.parameters - self.missing) / self.seconds),
             "missing": count(self.missing),
@@ -144,6 +144,7 @@ def demonstrate(backend: str, scale_name: str, fault_name: str, context: str, *,
             status = follow(forward, view, fault, release)
             if fault.struck:
                 settle(forward, view, fault)
+            view.close()
             values = download(forward)
         finally:
             fault.mend()
@@ -213,6 +214,8 @@ def follow(forward: Forward, view: Watch, fault: Fault, release: Release) -> dic
         try:
             status = fetch(forward.url)
         except LedgerAway:
+            if fault.struck:
+                fault.look(None, forward.url)
             if now - answered > AWAY_SECONDS:
                 forward.renew()
                 answered = now
@@ -245,7 +248,7 @@ def settle(forward: Forward, view: Watch, fault: Fault) -> None:
         except LedgerAway:
             continue
     if not fault.over:
-        view.say(f"not replaced within {duration(REPLACED_SECONDS)}")
+        view.say(f"what was killed is not back {duration(REPLACED_SECONDS)} after the end of the run")
 
 
 def download(forward: Forward) -> Counter[int]:
@@ -262,8 +265,10 @@ def prepare(cluster: str) -> None:
         sys.stdout.write(run([str(REPOSITORY / command[0]), *command[1:]], environment=environment))
 
 
-def show(verdicts: Sequence[Verdict], console: Console) -> None:
-    """The table of one run or many."""
+def show(verdicts: Sequence[Verdict]) -> None:
+    """The table of one run or many; a narrow terminal wraps it rather than losing columns."""
+    console = Console(highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in verdicts[0].cells():
         table.add_column(name, justify="left" if name in ("broker", "fault") else "right", no_wrap=True)
@@ -300,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(f"\n{backend}, {chosen.scale}, fault {fault}", style="bold")
         verdicts.append(demonstrate(backend, chosen.scale, fault, f"kind-{chosen.cluster}", keep=chosen.keep))
     console.print()
-    show(verdicts, console)
+    show(verdicts)
     whole = sum(verdict.is_whole for verdict in verdicts)
     console.print(
         f"{whole} of {len(verdicts)} complete, missing {count(sum(verdict.missing for verdict in verdicts))}", style="bold"

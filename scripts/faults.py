@@ -48,6 +48,7 @@ class Fault:
         self._node = ""
         self._lost: list[str] | None = None
         self._done = 0
+        self._noticed = False
         self._looked = 0.0
         self.redelivered: float | None = None
         self.recovered: float | None = None
@@ -91,14 +92,20 @@ class Fault:
         if self.kind != "worker":  # the pod goes too, not its container alone
             self._release.place.kubectl("delete", "pod", pod.name, "--grace-period=0", "--force", "--wait=false")
 
-    def look(self, status: Status, url: str) -> None:
-        """Take notice of a status from after the kill; `url` is the ledger's."""
+    def look(self, status: Status | None, url: str) -> None:
+        """Take notice of a status from after the kill, None while the ledger does not answer; `url` is the ledger's."""
         now = self._since()
         if self.kind in ("worker", "node"):
-            self._follow_chunks(status, url, now)
-        elif now < SETTLE_SECONDS:
+            if status is not None:
+                self._follow_chunks(status, url, now)
+            return
+        if status is None or status["problem"]:
+            self._noticed = True
+        if status is None or self.recovered is not None:
+            return
+        if status["problem"] or not self._noticed:  # what arrived just before the kill is still being counted
             self._done = status["done"]
-        elif self.recovered is None and status["done"] > self._done:
+        elif status["done"] > self._done:
             self.recovered = now
             self._say(f"the run goes on, {duration(now)} after the kill")
 
