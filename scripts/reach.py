@@ -71,7 +71,9 @@ def ui(release: Release) -> int:
             raise NotThere(f"{broker.name} does not answer; or port {MANAGEMENT_PORT} of this machine is in use")
         console.print(f"{forward.url}  RabbitMQ's management page")
         console.print(f"user      monitor\npassword  {base64.b64decode(accounts['data']['monitor-password']).decode()}")
-        console.print(f"(key monitor-password of Secret {accounts['metadata']['name']}; the account may look and change nothing)")
+        console.print(
+            f"(key monitor-password of Secret {accounts['metadata']['name']}; it may look, and change nothing)", soft_wrap=True
+        )
         console.print("Ctrl-C ends it.", style="dim")
         while True:
             forward.sleep(1.0)
