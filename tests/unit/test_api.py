@@ -67,6 +67,12 @@ def test_dead_parameters_are_csv_with_their_whole_errors(service: Service) -> No
     assert rows[:2] == [["parameter", "error", "attempts"], ["7", "ValueError: no\n  in task\u2028", "4"]]
 
 
+def test_settled_counts_the_parameters_of_a_range_that_have_an_outcome(service: Service) -> None:
+    answer = httpx.get(f"{service.url}/settled?first=1&last=8")  # the values of 2 and 3, and 7 dead
+    assert answer.json() == {"settled": 3}
+    assert httpx.get(f"{service.url}/settled?first=1").status_code == 400
+
+
 def test_events_can_be_followed(service: Service) -> None:
     (event,) = httpx.get(f"{service.url}/events").json()
     assert (event["kind"], event["text"]) == ("worker", "w1 on n1 joined")
