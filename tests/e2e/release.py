@@ -6,7 +6,7 @@ import csv
 import json
 import subprocess
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,6 +110,10 @@ class Release:
         volumes = json.loads(kubectl("get", "persistentvolumes", "-o", "json"))["items"]
         claimed = [volume for volume in volumes if volume["spec"]["claimRef"]["namespace"] == self.namespace]
         return names(items(self.namespace, LEFT_BY_A_RELEASE)) - own | names(claimed)
+
+    def await_end(self, pods: Iterable[str]) -> None:
+        """Wait until these are gone: Helm's --wait is for the new ones, while an old worker may still take a chunk."""
+        kubectl("-n", self.namespace, "wait", "--for=delete", "--timeout=60s", *(f"pod/{name}" for name in pods))
 
     def execute(self, component: str, *command: str) -> str:
         return kubectl("-n", self.namespace, "exec", self.pods(component)[0]["metadata"]["name"], "--", *command)

@@ -147,7 +147,9 @@ def test_another_specification_begins_a_run_beside_the_old_ledger(release: Relea
 
 def test_dead_parameters_are_listed_and_tried_again(release: Release) -> None:
     assert release.ttg("dead", "list") == "7: 1 attempt, Reject: 7 is refused\n"
+    old = release.starts("worker")
     release.upgrade(*OTHER)  # what was wrong is put right
+    release.await_end(old)
     assert release.ttg("dead", "retry") == "1 dead parameter is missing again\n"
     assert release.until(lambda status: status["done"] == 500)["state"] == "complete"
     assert release.results() == squares(500)
