@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -38,7 +39,7 @@ from rich.table import Table
 
 from scripts.faults import FAULTS, Fault
 from scripts.forward import Forward
-from scripts.kube import Place, run
+from scripts.kube import Place
 from scripts.reach import ledger
 from scripts.release import Release
 from scripts.text import count, duration, rate
@@ -82,6 +83,10 @@ class Scale:
 
 
 SCALES = {"small": Scale(1_000, 100, 0.02), "medium": Scale(10_000, 100, 0.002), "large": Scale(100_000, 1_000, 0.0002)}
+
+
+class NotPrepared(TtgError):
+    """There is no cluster, or no image in it."""
 
 
 class Stuck(TtgError):
@@ -259,10 +264,14 @@ def download(forward: Forward) -> Counter[int]:
 
 
 def prepare(cluster: str) -> None:
-    """The cluster, and the image on its nodes; both scripts leave alone what is there, and say what is missing."""
-    environment = {**os.environ, "CLUSTER": cluster}
+    """The cluster, and the image on its nodes; both scripts leave alone what is there, and say what is missing.
+
+    Raises:
+        NotPrepared: one of them failed.
+    """
     for command in (["scripts/cluster-up"], ["scripts/image-up", "--if-absent"]):
-        sys.stdout.write(run([str(REPOSITORY / command[0]), *command[1:]], environment=environment))
+        if subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "CLUSTER": cluster}).returncode:
+            raise NotPrepared(f"{' '.join(command)} did not succeed; what it said is above")
 
 
 def show(verdicts: Sequence[Verdict]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,17 @@ class CommandFailed(TtgError):
     """A command ended with another status than 0."""
 
 
-def run(command: Sequence[str], *, given: str | None = None, environment: Mapping[str, str] | None = None) -> str:
+def run(command: Sequence[str], *, given: str | None = None) -> str:
     """What `command` prints on standard output.
 
     Args:
         given: its standard input.
-        environment: its whole environment; default: ours.
 
     Raises:
         CommandFailed: it is missing, ended with another status than 0, or did not end in `COMMAND_SECONDS`.
     """
     try:
-        done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=COMMAND_SECONDS)
     except FileNotFoundError:
         raise CommandFailed(f"{command[0]} is missing; scripts/cluster-up says where to get it") from None
     except subprocess.TimeoutExpired:
