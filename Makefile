@@ -43,7 +43,7 @@ chart: .venv/installed ## Check the chart: lint, unit tests (helm-unittest), REA
 	@$(BIN)/python -m scripts.chart_docs --check
 
 e2e: .venv/installed cluster chart image ## Test the chart in the cluster, on both brokers: run, kill, upgrade, roll back, uninstall
-	@E2E=1 CLUSTER=$${CLUSTER:-ttg} $(BIN)/python -m pytest tests/e2e -m e2e
+	@E2E=1 $(BIN)/python -m pytest tests/e2e -m e2e
 
 ##@ On a cluster
 cluster: ## A Kind cluster of four nodes, unless it is there (CLUSTER=ttg)
