@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.cluster import kubectl, unavailable
+from scripts.kube import Place
+from tests.e2e.cluster import CONTEXT, unavailable
 
 
 @pytest.fixture(scope="session")
-def cluster() -> None:
+def needs_cluster() -> None:
     """Without one, a laptop skips the test; where it was asked for (`make e2e` sets E2E), it fails."""
     if reason := unavailable():
         if os.environ.get("E2E"):
@@ -21,10 +22,11 @@ def cluster() -> None:
 
 
 @pytest.fixture(scope="module")
-def namespace(cluster: None) -> Iterator[str]:
+def namespace(needs_cluster: None) -> Iterator[str]:
     """A namespace of this module's own, deleted at the end."""
     name = f"ttg-e2e-{secrets.token_hex(3)}"
-    kubectl("create", "namespace", name)
-    kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted", "app.kubernetes.io/part-of=ttg")
+    cluster = Place(CONTEXT)
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted", "app.kubernetes.io/part-of=ttg")
     yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    cluster.kubectl("delete", "namespace", name, "--wait=false")

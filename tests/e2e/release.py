@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from tests.e2e.cluster import CONTEXT, HELM_TIMEOUT, helm, items, kubectl, names, run
+from scripts.forward import Forward
+from scripts.kube import Place, run
+from tests.e2e.cluster import CONTEXT
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +22,8 @@ AWAY: dict[str, Any] = {"state": "away", "run": "", "total": -1, "done": -1, "de
 
 PATIENCE = 120.0
 """Seconds a test waits for the cluster, which starts pods on two cores."""
+HELM_TIMEOUT = "180s"
+FORWARD_SECONDS = 5.0
 
 LEFT_BY_A_RELEASE = (
     "pods,deployments,replicasets,statefulsets,jobs,configmaps,secrets,services,persistentvolumeclaims,"
@@ -36,7 +40,7 @@ class Release:
 
     def __init__(self, name: str, namespace: str, backend: str, *values: str) -> None:
         self.name = name
-        self.namespace = namespace
+        self.place = Place(CONTEXT, namespace)
         self.backend = backend
         self.fullname = name if "ttg" in name else f"{name}-ttg"
         self._values = (
@@ -44,14 +48,13 @@ class Release:
             *("--set-file", rf"run.files.squares\.py={HERE / 'squares.py'}"),
             *values,
         )
-        self._forward: subprocess.Popen[str] | None = None
-        self._url = ""
+        self._ledger = Forward(self.place, f"service/{self.fullname}-ledger", 8080)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._hang_up()
+        self._ledger.close()
         self._helm("uninstall", "--ignore-not-found")
 
     # --- Helm -----------------------------------------------------------------------------------------------------------
@@ -78,18 +81,18 @@ class Release:
         return self._helm("template", str(CHART), *self._values, *arguments)
 
     def uninstall(self) -> None:
-        self._hang_up()
+        self._ledger.close()
         self._helm("uninstall", "--wait", "--timeout", HELM_TIMEOUT)
 
     def _helm(self, verb: str, *arguments: str) -> str:
-        return helm(verb, self.name, "-n", self.namespace, *arguments)
+        return self.place.helm(verb, self.name, *arguments)
 
     # --- Kubernetes -----------------------------------------------------------------------------------------------------
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         """The component's pods, those that are being deleted left out."""
         labels = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
-        return [pod for pod in items(self.namespace, "pods", "-l", labels) if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in self._items("pods", "-l", labels) if "deletionTimestamp" not in pod["metadata"]]
 
     def starts(self, *components: str) -> dict[str, tuple[str, int]]:
         """Of each pod: which one it is, and how often its container was started again."""
@@ -101,29 +104,34 @@ class Release:
 
     def secrets(self) -> dict[str, Any]:
         """The data of the release's own Secrets; Helm's records of its revisions are not among them."""
-        found = items(self.namespace, "secrets", "-l", f"app.kubernetes.io/instance={self.name}")
+        found = self._items("secrets", "-l", f"app.kubernetes.io/instance={self.name}")
         return {secret["metadata"]["name"]: secret["data"] for secret in found}
 
     def left(self) -> set[str]:
         """What of any release is in the namespace; not what Kubernetes puts into each."""
         own = {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
-        volumes = json.loads(kubectl("get", "persistentvolumes", "-o", "json"))["items"]
-        claimed = [volume for volume in volumes if volume["spec"]["claimRef"]["namespace"] == self.namespace]
-        return names(items(self.namespace, LEFT_BY_A_RELEASE)) - own | names(claimed)
+        claims = [(volume, volume["spec"]["claimRef"]) for volume in self._items("persistentvolumes")]
+        volumes = [volume for volume, claim in claims if claim["namespace"] == self.place.namespace]
+        left = [*self._items(LEFT_BY_A_RELEASE), *volumes]
+        return {f"{item['kind']}/{item['metadata']['name']}" for item in left} - own
 
     def await_end(self, pods: Iterable[str]) -> None:
         """Wait until these are gone: Helm's --wait is for the new ones, while an old worker may still take a chunk."""
-        kubectl("-n", self.namespace, "wait", "--for=delete", "--timeout=60s", *(f"pod/{name}" for name in pods))
+        self.place.kubectl("wait", "--for=delete", "--timeout=60s", *(f"pod/{name}" for name in pods))
 
     def execute(self, component: str, *command: str) -> str:
-        return kubectl("-n", self.namespace, "exec", self.pods(component)[0]["metadata"]["name"], "--", *command)
+        return self.place.kubectl("exec", self.pods(component)[0]["metadata"]["name"], "--", *command)
 
     def kill(self, component: str) -> str:
         """SIGKILL a container's first process, from its node: within the container nobody can. Returns the pod's name."""
         pod = self.pods(component)[0]
         container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-        run("docker", "exec", pod["spec"]["nodeName"], *("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", container))
+        run(["docker", "exec", pod["spec"]["nodeName"], *("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", container)])
         return str(pod["metadata"]["name"])
+
+    def _items(self, kinds: str, *arguments: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.place.get(kinds, *arguments)["items"]
+        return found
 
     # --- the ledger -----------------------------------------------------------------------------------------------------
 
@@ -132,7 +140,7 @@ class Release:
         try:
             return dict(json.loads(self._ask("/status")))
         except OSError:
-            self._hang_up()  # the pod may be another one next time
+            self._ledger.renew()  # the pod may be another one now
             return AWAY
 
     def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -159,39 +167,18 @@ class Release:
     def ttg(self, *arguments: str) -> str:
         """What the command `ttg` says of this release's ledger, asked from outside of the cluster."""
         self.until(lambda status: status != AWAY)
-        return run(str(ROOT / ".venv/bin/ttg"), *arguments, "--ledger", self._url)
+        return run([sys.executable, "-m", "scripts.cli", *arguments, "--ledger", self._ledger.url])
 
     def report(self) -> str:
         """For whoever reads a failed test."""
-        return kubectl("-n", self.namespace, "get", "pods,jobs", "-o", "wide") + kubectl(
-            *("-n", self.namespace, "logs", "-l", f"app.kubernetes.io/instance={self.name}", "--prefix", "--tail", "8")
-        )
+        logs = self.place.kubectl("logs", "-l", f"app.kubernetes.io/instance={self.name}", "--prefix", "--tail=8")
+        return self.place.kubectl("get", "pods,jobs", "-o", "wide") + logs
 
     def _ask(self, path: str) -> str:
-        if self._forward is None:
-            self._call()
-        with urllib.request.urlopen(f"{self._url}{path}", timeout=5) as answer:
+        if not self._ledger.wait(FORWARD_SECONDS):
+            raise ConnectionError(f"there is no way to the ledger of release {self.name}")
+        with urllib.request.urlopen(f"{self._ledger.url}{path}", timeout=5) as answer:
             return str(answer.read().decode())
-
-    def _call(self) -> None:
-        command = ("port-forward", f"service/{self.fullname}-ledger", ":8080")
-        self._forward = subprocess.Popen(
-            ("kubectl", "--context", CONTEXT, "-n", self.namespace, *command),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._forward.stdout is not None
-        line = self._forward.stdout.readline()  # Forwarding from 127.0.0.1:40123 -> 8080; nothing if there is no pod yet
-        if not line:
-            raise ConnectionError(f"nothing to forward to: {' '.join(command)}")
-        self._url = f"http://{line.split()[2]}"
-
-    def _hang_up(self) -> None:
-        if self._forward is not None:
-            self._forward.kill()
-            self._forward.communicate()
-            self._forward = None
 
 
 def squares(count: int) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import CommandFailed, kubectl
+from scripts.kube import CommandFailed, Place
 from tests.e2e.release import Release, squares
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -27,7 +27,7 @@ def host(request: pytest.FixtureRequest, namespace: str) -> Iterator[Release]:
     with Release("host", namespace, request.param, *SMALL, *(part for text in settings for part in ("--set", text))) as host:
         make_accounts(Release("host", namespace, request.param))
         yield host
-    kubectl("-n", namespace, "delete", "secret", "host-accounts")
+    host.place.kubectl("delete", "secret", "host-accounts")
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +36,15 @@ def guest(host: Release) -> Iterator[Release]:
     # Another seed, so that it is another run: on one broker, the same specification is the same run.
     external = ("broker.external.existingSecret=guest-broker", "broker.external.caKey=ca.crt", "run.seed=1")
     arguments = (*SMALL, *(part for text in external for part in ("--set", text)))
-    with Release("guest", host.namespace, host.backend, *arguments) as guest:
+    with Release("guest", host.place.namespace, host.backend, *arguments) as guest:
         yield guest
-    kubectl("-n", host.namespace, "delete", "secret", "guest-broker", "--ignore-not-found")
+    host.place.kubectl("delete", "secret", "guest-broker", "--ignore-not-found")
 
 
 def make_accounts(release: Release) -> None:
     """The Secret that the chart would generate, as its values say to make one, and an account of all rights beside the others."""
     rendered = release.template("-s", "templates/broker/secret.yaml")
-    secret = json.loads(kubectl("create", "--dry-run=client", "-o", "json", "-f", "-", stdin=rendered))
+    secret = json.loads(release.place.kubectl("create", "--dry-run=client", "-o", "json", "-f", "-", given=rendered))
     data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     if release.backend == "redis":
         data["users.acl"] += f"user everything on >{PASSWORD} ~ttg:* resetchannels +@all\n"
@@ -54,12 +54,12 @@ def make_accounts(release: Release) -> None:
         rights = {"configure": ".*", "write": ".*", "read": ".*"}
         definitions["permissions"].append({"user": "everything", "vhost": "ttg", **rights})
         data["definitions.json"] = json.dumps(definitions)
-    make_secret(release.namespace, "host-accounts", data)
+    make_secret(release.place, "host-accounts", data)
 
 
-def make_secret(namespace: str, name: str, data: dict[str, str]) -> None:
+def make_secret(place: Place, name: str, data: dict[str, str]) -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
-    kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(secret))
+    place.kubectl("create", "-f", "-", given=json.dumps(secret))
 
 
 def test_a_run_over_tls_with_accounts_of_the_users_own_is_complete(host: Release) -> None:
@@ -90,7 +90,7 @@ def test_a_broker_of_ones_own_is_used_by_its_secret(host: Release, guest: Releas
     redis, rabbitmq = "rediss://everything:{}@host-ttg-redis:6379/0", "amqps://everything:{}@host-ttg-rabbitmq:5671/ttg"
     url = (redis if host.backend == "redis" else rabbitmq).format(PASSWORD)
     authority = base64.b64decode(host.secrets()["host-ttg-broker-tls"]["ca.crt"]).decode()
-    make_secret(host.namespace, "guest-broker", {"url": url, "ca.crt": authority})
+    make_secret(host.place, "guest-broker", {"url": url, "ca.crt": authority})
     guest.install()
     assert guest.complete()["done"] == COUNT
     assert guest.results() == squares(COUNT)

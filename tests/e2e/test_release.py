@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.cluster import IMAGE, CommandFailed, kubectl
+from scripts.kube import CommandFailed
+from tests.e2e.cluster import IMAGE
 from tests.e2e.release import PATIENCE, Release, squares
 from tests.waiting import eventually
 
@@ -124,14 +125,12 @@ def test_of_the_pods_in_the_namespace_only_the_releases_own_reach_the_broker(rel
             ],
         },
     }
-    kubectl("-n", release.namespace, "apply", "-f", "-", stdin=json.dumps(pod))
+    release.place.kubectl("apply", "-f", "-", given=json.dumps(pod))
     try:
-        kubectl(
-            "-n", release.namespace, "wait", "pod", f"a-{component}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
-        )
-        reached = json.loads(kubectl("-n", release.namespace, "logs", f"a-{component}"))
+        release.place.kubectl("wait", "pod", f"a-{component}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+        reached = json.loads(release.place.kubectl("logs", f"a-{component}"))
     finally:
-        kubectl("-n", release.namespace, "delete", "pod", f"a-{component}", "--grace-period=0", "--force")
+        release.place.kubectl("delete", "pod", f"a-{component}", "--grace-period=0", "--force")
     # The ledger is open to the namespace, so that a stranger's network is known to work; a worker has no business there.
     assert reached == {"stranger": {"ledger": True, "broker": False}, "worker": {"ledger": False, "broker": True}}[component]
 
