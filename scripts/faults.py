@@ -34,7 +34,7 @@ class Fault:
         say: told what happens, a sentence at a time.
 
     Attributes:
-        redelivered: until every chunk that was lost was in another worker's hand, as far as the ledger heard of it.
+        redelivered: until every chunk that was lost was in another worker's hand or in the ledger, as far as the ledger heard.
         recovered: until the lost chunks were in the ledger; after the loss of broker or ledger, until the next new value was.
         replaced: until another pod or container of the same work was ready; None for a node, whose pods wait for it.
     """
@@ -147,13 +147,8 @@ class Fault:
         if self.recovered is not None:
             return
         missing = [chunk for chunk in self._lost if not settled(url, chunk)]
-        held = {
-            chunk
-            for worker in status["workers"]
-            # A new container's worker has the name of the old one, and is as good as any once it speaks.
-            if worker["name"] not in names or worker["last_seen_seconds"] < now - SETTLE_SECONDS
-            for chunk in worker["computing"]
-        }
+        # Not in a victim's hand: a new container's worker has the name of the old one, whose last words may still stand there.
+        held = {chunk for worker in status["workers"] if worker["name"] not in names for chunk in worker["computing"]}
         if self.redelivered is None and held.issuperset(missing):
             self.redelivered = now
             self._say(f"redelivered: {_chunks(self._lost)}, {duration(now)} after the kill")

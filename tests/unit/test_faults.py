@@ -48,7 +48,7 @@ def pod(name: str, component: str, node: str) -> Pod:
 
 
 def status(done: int = 30, problem: str = "", **computing: list[str]) -> dict[str, Any]:
-    workers = [{"name": name, "computing": chunks, "last_seen_seconds": 1.0} for name, chunks in computing.items()]
+    workers = [{"name": name, "computing": chunks} for name, chunks in computing.items()]
     return {"done": done, "total": 100, "problem": problem, "workers": workers}
 
 
