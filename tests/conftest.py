@@ -42,7 +42,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     """A private Redis; a test that stops it starts it again."""
     user, password = GUEST
     account = ("--user", user, "on", f">{password}", "~*", "&*", "+@all")
-    with _needed(RedisServer)(tmp_path_factory.mktemp("brokers") / "redis", *account) as server:
+    # By default a busy disk may hold back for two seconds what was answered already, and tests kill this server.
+    durable = ("--appendfsync", "always")
+    with _needed(RedisServer)(tmp_path_factory.mktemp("brokers") / "redis", *account, *durable) as server:
         yield server
 
 
