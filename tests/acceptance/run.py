@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +14,9 @@ from typing import Any, Self
 
 from scripts.embedded import RabbitMQServer, RedisServer
 from scripts.processes import Program, ask, start
+from tests.waiting import PATIENCE, eventually
 from worker.brokers import Broker, connect
 from worker.config import Settings
-
-PATIENCE = 60.0
-"""Seconds a test waits for an event before it fails: never a measure of speed."""
 
 
 class Run:
@@ -153,15 +150,6 @@ class Run:
 
     def logs(self) -> str:
         return "\n".join(f"--- {program.name}\n{program.log.read_text()[-2000:]}" for program in self.programs)
-
-
-def eventually(condition: Callable[[], bool], otherwise: Callable[[], str] = str) -> None:
-    """Return as soon as `condition` holds; fail with what `otherwise` says if it does not within `PATIENCE`."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE:.0f} s; {otherwise()}")
-        time.sleep(0.02)  # other processes' events can only be looked for
 
 
 def squares(count: int) -> dict[int, int]:

@@ -12,7 +12,8 @@ import pytest
 
 from scripts.embedded import RabbitMQServer, RedisServer
 from scripts.processes import Program
-from tests.acceptance.run import PATIENCE, Run, eventually, squares
+from tests.acceptance.run import Run, squares
+from tests.waiting import PATIENCE, eventually
 from worker.brokers import Broker, Queue
 from worker.messages import Chunk
 from worker.signals import EXIT_SECOND_SIGNAL

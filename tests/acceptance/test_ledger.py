@@ -13,8 +13,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.acceptance.run import PATIENCE, Run, eventually, squares
+from tests.acceptance.run import Run, squares
 from tests.acceptance.tasks import FOLDER
+from tests.waiting import PATIENCE, eventually
 from worker import Context, Reject
 
 NewRun = Callable[..., Run]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from scripts.embedded import RabbitMQServer, RedisServer
-from tests.acceptance.run import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually
 
 
 def local(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:

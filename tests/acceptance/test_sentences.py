@@ -12,7 +12,7 @@ import pytest
 
 from scripts.embedded import RabbitMQServer, RedisServer
 from scripts.processes import start
-from tests.acceptance.run import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually
 
 PROGRAMS = {"worker": "worker", "seed": "scripts.seed", "ledger": "scripts.ledger"}
 GOOD = {"TASK": "examples.sleep:nothing", "RUN_ID": "sentences", "PARAMETER_COUNT": "10", "LEDGER_PORT": "0"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scripts.embedded import Server
@@ -34,14 +34,6 @@ def bodies(deliveries: Sequence[Delivery]) -> list[bytes]:
 def assert_empty(broker: Broker) -> None:
     """Nothing is ready, and nothing becomes ready in a moment."""
     assert bodies(broker.receive(1, 0.3)) == []
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what other processes bring about and no event tells."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def reopen(broker: Broker, consume: Queue | None = None) -> None:

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from tests.contract.conftest import Kind, Programs
-from tests.contract.steps import assert_empty, bodies, eventually, take, take_one
+from tests.contract.steps import assert_empty, bodies, take, take_one
+from tests.waiting import eventually
 from worker.brokers import Delayed, Depth, Queue
 from worker.config import Settings
 

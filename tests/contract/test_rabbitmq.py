@@ -10,7 +10,8 @@ import pytest
 
 from scripts.embedded import RabbitMQServer
 from tests.contract.conftest import RABBITMQ, Programs
-from tests.contract.steps import assert_empty, bodies, eventually, reopen, take, take_one
+from tests.contract.steps import assert_empty, bodies, reopen, take, take_one
+from tests.waiting import eventually
 from worker.brokers import Delayed, Queue, rabbitmq
 from worker.brokers.amqp import Link
 from worker.config import Settings
