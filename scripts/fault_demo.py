@@ -180,15 +180,17 @@ def installed(place: Place, backend: str, scale: Scale, view: Watch, *, keep: bo
         "run.chunkSize": scale.chunk_size,
         "worker.spread": "hard",  # a worker on each node, so that there is one to lose
     }
+    chart = str(REPOSITORY / "charts/ttg")
+    settings = [
+        f"--values={REPOSITORY / f'values-{backend}.yaml'}",
+        f"--set-string=worker.extraEnv.SLEEP_SECONDS={scale.seconds}",
+        *(f"--set={name}={value}" for name, value in values.items()),
+    ]
     try:
-        place.helm(
-            "install",
-            "ttg",
-            str(REPOSITORY / "charts/ttg"),
-            f"--values={REPOSITORY / f'values-{backend}.yaml'}",
-            f"--set-string=worker.extraEnv.SLEEP_SECONDS={scale.seconds}",
-            *(f"--set={name}={value}" for name, value in values.items()),
-        )
+        # The workers last: a ledger that is slow to start would see a run that is over, and nothing to kill.
+        place.helm("install", "ttg", chart, *settings, "--set=worker.replicas=0", "--wait", "--timeout=180s")
+        view.say("broker and ledger are ready; the workers start")
+        place.helm("upgrade", "ttg", chart, *settings)
         yield Release(place, "ttg")
     finally:
         if keep:
