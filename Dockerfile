@@ -29,7 +29,6 @@ ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="ttg" \
       org.opencontainers.image.description="One Python function, ten million parameters, every one accounted for exactly once" \
-      org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 CMD ["python", "-m", "worker"]
