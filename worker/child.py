@@ -116,8 +116,9 @@ class Child:
         self, task: Task, parameters: Sequence[Any], indices: Sequence[int], attempt: int, start: int, stop: int
     ) -> None:
         function, takes_context, seed_globals = task.function, task.takes_context, self._seed_globals
+        begin, keep = self._begin, self._keep  # looked up once: a function that does nothing takes less than a look-up here
         for position in range(start, stop):
-            self._begin(position, position + 1)
+            begin(position, position + 1)
             try:
                 if seed_globals:
                     seed_globals(Context(indices[position], attempt, self._seed))
@@ -125,7 +126,7 @@ class Child:
                     value = function(parameters[position], Context(indices[position], attempt, self._seed))
                 else:
                     value = function(parameters[position])
-                self._keep(value)
+                keep(value)
             except BaseException as error:  # sys.exit() in a function concerns one parameter too
                 self._fail(error)
 

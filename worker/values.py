@@ -26,6 +26,8 @@ def encode(value: Any, longest: int) -> str:
     Raises:
         NotJson: there is none, or it has more than `longest` characters.
     """
+    if value is None:
+        return "null"
     kind = type(value)
     if kind is float and math.isfinite(value):
         return repr(value)
