@@ -30,6 +30,7 @@ from scripts.reading import write_csv
 from scripts.report import Report
 from scripts.specification import Specification
 from scripts.watch import Watch
+from worker.brokers import connect
 from worker.config import Settings
 from worker.errors import SettingsError
 from worker.program import INTERRUPTED, exit_status
@@ -130,6 +131,7 @@ def run(
                 if hook is not None:
                     hook(status, programs)
     watch.close()
+    _leave_nothing_at_the_broker(given)
     report = Report.from_status(status, recovery_seconds=recovery_seconds())
     write_csv(programs.ledger_path, folder / "results.csv")
     (folder / "report.json").write_text(report.to_json())
@@ -148,6 +150,15 @@ def _broker(given: Mapping[str, str], say: Callable[[str], None]) -> Iterator[di
         return
     with tempfile.TemporaryDirectory(prefix="ttg-") as scratch, embedded(backend, Path(scratch) / backend) as server:
         yield {name: server.url}
+
+
+def _leave_nothing_at_the_broker(given: Mapping[str, str]) -> None:
+    """A broker of the user's forgets a run that is complete; a private one is gone already."""
+    settings = Settings.from_environ({**os.environ, **given})
+    if os.environ.get(f"{settings.queue_backend.upper()}_URL"):
+        with contextlib.closing(connect(settings, "local")) as broker:
+            broker.open()
+            broker.delete()
 
 
 def only(settings: Settings, space: ParameterSpace, index: int) -> int:

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import redis
 
 from scripts.embedded import RabbitMQServer, RedisServer
 from tests.waiting import PATIENCE, eventually
@@ -86,6 +87,15 @@ def test_a_complete_run_is_not_computed_again(tmp_path: Path) -> None:
     command = ("--task", "tests.acceptance.tasks:square", "--count", "50")
     assert [ended(local(tmp_path, *command))[0] for _ in range(2)] == [0, 0]
     assert calls(tmp_path).total() == 50
+
+
+def test_a_complete_run_leaves_nothing_on_a_broker_of_the_users(tmp_path: Path, redis_server: RedisServer) -> None:
+    command = ("--task", "tests.acceptance.tasks:square", "--count", "50")
+    status, output = ended(local(tmp_path, *command, REDIS_URL=redis_server.url))
+    assert status == 0, output
+    with contextlib.closing(redis.Redis.from_url(redis_server.url)) as client:
+        run = json.loads((tmp_path / "output" / "report.json").read_text())["run"]
+        assert client.keys(f"ttg:{{{run}}}:*") == []
 
 
 def test_dead_parameters_are_reported_by_the_exit_status(tmp_path: Path) -> None:
