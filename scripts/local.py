@@ -83,7 +83,7 @@ def environment(arguments: argparse.Namespace) -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     given = environment(arguments)
-    settings = Settings.from_environ({**os.environ, **given})
+    settings = _settings(given)
     space = from_settings(settings)
     if arguments.only is not None:
         return only(settings, space, arguments.only)
@@ -115,7 +115,7 @@ def run(
     """Run the programs until the ledger says complete, and leave the output folder behind. Returns the exit status."""
     with (
         StopSignal() as stop,
-        _broker(given, watch.say) as url,
+        _broker(given) as url,
         Processes({**given, **url}, folder, workers, watch.say) as programs,
     ):
         status: dict[str, Any] | None = None
@@ -131,34 +131,47 @@ def run(
                 if hook is not None:
                     hook(status, programs)
     watch.close()
-    _leave_nothing_at_the_broker(given)
     report = Report.from_status(status, recovery_seconds=recovery_seconds())
     write_csv(programs.ledger_path, folder / "results.csv")
     (folder / "report.json").write_text(report.to_json())
     report.show()
     print(f"results: {folder / 'results.csv'}")
+    _leave_nothing_at_the_broker(given)
     return COMPLETE_WITH_DEAD if report.dead else 0
 
 
 @contextlib.contextmanager
-def _broker(given: Mapping[str, str], say: Callable[[str], None]) -> Iterator[dict[str, str]]:
+def _broker(given: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """The setting that names the broker: empty if the user's environment does, else a private one's, which ends with us."""
-    backend = given.get("QUEUE_BACKEND") or os.environ.get("QUEUE_BACKEND") or "redis"
-    name = "REDIS_URL" if backend == "redis" else "RABBITMQ_URL"
-    if os.environ.get(name):
+    backend = _settings(given).queue_backend
+    if _is_the_users(backend):
         yield {}
         return
     with tempfile.TemporaryDirectory(prefix="ttg-") as scratch, embedded(backend, Path(scratch) / backend) as server:
-        yield {name: server.url}
+        yield {_url_setting(backend): server.url}
 
 
 def _leave_nothing_at_the_broker(given: Mapping[str, str]) -> None:
     """A broker of the user's forgets a run that is complete; a private one is gone already."""
-    settings = Settings.from_environ({**os.environ, **given})
-    if os.environ.get(f"{settings.queue_backend.upper()}_URL"):
+    settings = _settings(given)
+    if _is_the_users(settings.queue_backend):
         with contextlib.closing(connect(settings, "local")) as broker:
             broker.open()
             broker.delete()
+
+
+def _settings(given: Mapping[str, str]) -> Settings:
+    """The settings of the command line, over those of the environment."""
+    return Settings.from_environ({**os.environ, **given})
+
+
+def _url_setting(backend: str) -> str:
+    return f"{backend.upper()}_URL"
+
+
+def _is_the_users(backend: str) -> bool:
+    """Whether the environment names a broker of that kind."""
+    return bool(os.environ.get(_url_setting(backend)))
 
 
 def only(settings: Settings, space: ParameterSpace, index: int) -> int:

@@ -44,6 +44,10 @@ class InHand:
     deliveries: list[Delivery]
 
 
+def _deliveries(items: Iterable[InHand]) -> list[Delivery]:
+    return [delivery for item in items for delivery in item.deliveries]
+
+
 def sleep_on(readable: Sequence[int], timeout: float) -> None:
     """Wait without a broker, for a descriptor or the time."""
     select.select(readable, [], [], timeout)
@@ -113,7 +117,7 @@ class Consumer:
             self._settle_computed()
             self._give_back_from_unready()
             room = self._room()
-            if not any(executor.ready for executor in self._executors):
+            if not self._ready():
                 self._broker.pause()
             idle = not self._in_hand and room > 0
             for delivery in self._broker.receive(room, min(MAX_WAIT, self._until_due()) if idle else 0.0):
@@ -185,7 +189,7 @@ class Consumer:
         if delivery.deliveries >= self._settings.max_deliveries:
             self._narrow(delivery, chunk)
             return
-        executor = min((executor for executor in self._executors if executor.ready), key=lambda executor: len(executor.chunks))
+        executor = min(self._ready(), key=lambda executor: len(executor.chunks))
         self._in_hand[id(chunk)] = InHand(chunk, body, [delivery])
         executor.submit(chunk)
 
@@ -245,7 +249,7 @@ class Consumer:
         """Renew the leases every third of their length."""
         if self._clock() - self._extended >= self._settings.lease_seconds / 3:
             self._extended = self._clock()
-            self._broker.extend([delivery for item in self._in_hand.values() for delivery in item.deliveries])
+            self._broker.extend(_deliveries(self._in_hand.values()))
 
     def _give_back_from_unready(self) -> None:
         """Chunks whose child lost its readiness go back; the executor tries `setup()` again by itself."""
@@ -255,8 +259,7 @@ class Consumer:
                 self._give_back(executor.withdraw())
 
     def _give_back(self, chunks: Iterable[Chunk]) -> None:
-        items = [self._in_hand.pop(id(chunk)) for chunk in chunks]
-        self._broker.release([delivery for item in items for delivery in item.deliveries])
+        self._broker.release(_deliveries([self._in_hand.pop(id(chunk)) for chunk in chunks]))
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -300,8 +303,11 @@ class Consumer:
 
     def _room(self) -> int:
         """How many more chunks may be taken."""
-        ready = sum(executor.ready for executor in self._executors)
-        return max(self._settings.prefetch * ready - len(self._in_hand), 0)
+        return max(self._settings.prefetch * len(self._ready()) - len(self._in_hand), 0)
+
+    def _ready(self) -> list[Executor]:
+        """The children that chunks may be given to."""
+        return [executor for executor in self._executors if executor.ready]
 
     def _until_due(self) -> float:
         """Seconds until a report, a lease or a time limit wants attention, at most `MAX_WAIT`."""
@@ -323,7 +329,7 @@ class Consumer:
 
     def _condition(self) -> State:
         """Ready as soon as one child is."""
-        if any(executor.ready for executor in self._executors):
+        if self._ready():
             return State.READY
         return State.UNREADY if self._problem() else State.STARTING
 

@@ -22,10 +22,6 @@ class TaskError(TtgError):
     """The task cannot be imported, or is not a function."""
 
 
-class SetupFailed(TtgError):
-    """The task's `setup()` raised: the worker is not ready, and no parameter is to blame."""
-
-
 class MalformedMessage(TtgError):
     """A body that no version of this project wrote: it goes to the dead-letter queue, bytes intact."""
 
