@@ -8,9 +8,6 @@ from scripts.specification import Specification
 from scripts.tally import Tally, Worker
 from worker.brokers.base import Depth
 
-STATES = ("waiting", "running", "repairing", "complete", "failing")
-"""Waiting: no outcome came yet. Failing: the ledger cannot go on, `problem` says why, and it goes on by itself."""
-
 
 def status(
     specification: Specification,
@@ -72,6 +69,7 @@ def status(
 
 
 def _state(tally: Tally, problem: str, repairing: bool) -> str:
+    """Waiting: no outcome came yet. Failing: the ledger cannot go on, `problem` says why, and it goes on by itself."""
     if tally.is_complete:
         return "complete"
     if problem:
