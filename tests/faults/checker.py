@@ -1,17 +1,18 @@
-"""The judge of a run under faults. It sees the run from outside: the ledger's file, its counters, and the task's own log of calls."""
+"""The judge of a run under faults: it sees the ledger's file and counters, and the log of calls that the task itself keeps."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 DEAD = object()
 """What is expected of a parameter that fails every attempt."""
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Call:
     """One call of the task function, as the function logged it."""
 
     index: int
@@ -77,7 +78,7 @@ def judge(count: int, expected: Callable[[int], Any], evidence: Evidence, max_at
     wrong = set()
     for index in values.keys() | dead:
         right = expected(index) if 0 <= index < count else missing  # a row beyond the run's end is wrong too
-        got = values[index] if index in values else DEAD
+        got = values.get(index, DEAD)
         if got != right:
             wrong.add(index)
     rows = {"done": len(values), "dead": len(dead)}
