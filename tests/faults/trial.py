@@ -1,0 +1,332 @@
+"""One schedule carried out: a real run on a real broker, its faults, and the verdict from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.processes import ask
+from tests.faults import task
+from tests.faults.actor import Actor
+from tests.faults.checker import Evidence, judge
+from tests.faults.injection import Injection
+from tests.faults.points import Stop
+from tests.faults.program import Plan
+from tests.faults.proxy import Proxy
+from tests.faults.schedule import BROKER, LEDGER, SEED, Fault, Kind, Schedule
+from tests.faults.servers import USER, Server
+from worker.brokers import Broker, Depth, connect
+from worker.config import Settings
+from worker.errors import BrokerUnavailable
+
+PATIENCE = 90.0
+"""Seconds a run may take until it is complete, and until nothing of it is left at the broker."""
+STOP_SECONDS = 30.0
+LOOK_SECONDS = 0.05
+"""Between two looks into the ledger's file, and so the precision of a recovery time."""
+RETRY_DELAYS = (0.05, 0.1, 0.1, 0.1, 0.1)
+MAX_ATTEMPTS = len(RETRY_DELAYS) + 1
+NETWORK = (Kind.CUT, Kind.HOLD, Kind.DELAY, Kind.LOSE_REPLY)
+
+
+@dataclass(slots=True)
+class Strike:
+    """A fault that struck: when, what was called and had no outcome then, and the seconds until all of that had one.
+
+    Without anything in hand at that moment, it is the seconds until the next outcome.
+    """
+
+    fault: Fault
+    at: float
+    in_hand: frozenset[int]
+    outcomes: int
+    recovery: float | None = None
+
+    def look(self, now: float, outcomes: frozenset[int]) -> None:
+        if self.recovery is None and (self.in_hand <= outcomes if self.in_hand else len(outcomes) > self.outcomes):
+            self.recovery = now - self.at
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a schedule.
+
+    Attributes:
+        problems: one sentence for each thing that must not be; empty: the run withstood.
+        recomputed: calls that were made more than once for the same attempt.
+        seconds: until the run was complete.
+    """
+
+    schedule: Schedule
+    problems: list[str] = field(default_factory=list)
+    strikes: list[Strike] = field(default_factory=list)
+    recomputed: int = 0
+    seconds: float = 0.0
+
+
+class Trial:
+    """Carries out one schedule.
+
+    Args:
+        server: the broker, running; nobody else uses it meanwhile.
+        folder: empty; for logs, the ledger's file and the log of calls.
+        defect: planted in every program (`tests.faults.defects`).
+    """
+
+    def __init__(self, schedule: Schedule, server: Server, folder: Path, defect: str = "") -> None:
+        self.schedule = schedule
+        self.server = server
+        self.folder = folder
+        self.actors: dict[str, Actor] = {}
+        self.proxies: dict[str, Proxy] = {}
+        self.password_file = folder / "password"
+        self._defect = defect
+        self._calls = folder / "calls"
+        self._url_file = folder / "ledger.url"
+        self._ledger = folder / "ledger.sqlite"
+        self._outcome = Outcome(schedule)
+        self._known: frozenset[int] = frozenset()  # indices that have an outcome
+        self._looked = 0.0
+        self._timed = sorted((fault for fault in schedule.faults if not fault.moment.point), key=lambda it: it.moment.seconds)
+        self._mends: list[tuple[float, Callable[[], None]]] = []
+        self._messages = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._injection = Injection(self)
+
+    def run(self) -> Outcome:
+        """The outcome; every process and queue of the run is gone afterwards."""
+        self._address = str(self.folder / "stops")
+        self._messages.bind(self._address)
+        self._messages.setblocking(False)
+        self.password_file.write_text(self.server.password)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._messages.close)
+            for name in sorted({fault.target for fault in self.schedule.faults if fault.kind in NETWORK}):
+                self.proxies[name] = stack.enter_context(Proxy(self.server.port))
+            stack.callback(self._kill_all)
+            self._cast()
+            self._began = time.monotonic()
+            try:
+                self._until(lambda: self._is_complete, "complete")
+                self._outcome.seconds = time.monotonic() - self._began
+                self._timed.clear()
+                self._mend(float("inf"))
+                self._until(lambda: not self._at_the_broker(), "empty at the broker")
+                self._until(lambda: self._status().get("state") == "complete", "complete in the ledger's words")
+                counted = self._status()
+                self._end()
+                self._judge(counted)
+            except AssertionError as error:
+                self._mend(float("inf"))
+                self._outcome.problems.append(str(error))
+            self._tidy()
+        return self._outcome
+
+    # --- the programs -------------------------------------------------------------------------------------------------
+
+    def _cast(self) -> None:
+        schedule = self.schedule
+        self.add(LEDGER, "scripts.ledger", "--url-file", str(self._url_file))
+        self.add(SEED, "scripts.seed", done=0)
+        for number in range(1, schedule.workers + 1):
+            self.add(f"worker-{number}", "worker")
+
+    def add(self, name: str, module: str, *arguments: str, done: int | None = None, **settings: str) -> None:
+        """One more program, with what the schedule adds to it."""
+        faults = [fault for fault in self.schedule.faults if fault.target == name]
+        kinds = {fault.kind for fault in faults}
+        skew = ""
+        if Kind.CLOCK in kinds:
+            skew = str(self.folder / f"{name}.clock")
+        plan = Plan(
+            skew=skew,
+            stops=tuple(
+                Stop(str(number), fault.moment.point, fault.moment.nth, fault.moment.after)
+                for number, fault in enumerate(self.schedule.faults)
+                if fault.moment.point and fault.moment.program == name
+            ),
+            address=self._address,
+            extra_keys=Kind.NEXT_VERSION in kinds,
+            schema=1 if Kind.NEXT_SCHEMA in kinds else 0,
+            defect=self._defect,
+        )
+        environment = {**self._environment(name), "WORKER_NAME": name, **settings}
+        actor = self.actors[name] = Actor(name, module, arguments, environment, self.folder, plan, done=done)
+        if skew:
+            actor.set_clock(0.0)
+
+    def _environment(self, name: str) -> dict[str, str]:
+        schedule = self.schedule
+        url = self.server.url
+        if name in self.proxies:
+            url = url.replace(f":{self.server.port}", f":{self.proxies[name].port}")
+        return {
+            "PATH": os.environ["PATH"],
+            "QUEUE_BACKEND": schedule.backend,
+            f"{schedule.backend.upper()}_URL": url,
+            "BROKER_USERNAME": USER,
+            "BROKER_PASSWORD_FILE": str(self.password_file),
+            "RUN_ID": f"faults-{schedule.number}",
+            "TASK": "tests.faults.task:compute",
+            "PARAMETER_COUNT": str(schedule.count),
+            "CHUNK_SIZE": str(schedule.chunk_size),
+            "PREFETCH": str(schedule.prefetch),
+            "WORKER_CONCURRENCY": str(schedule.concurrency),
+            "RETRY_DELAYS": ",".join(map(str, RETRY_DELAYS)),
+            "LEASE_SECONDS": "1",
+            "REPORT_SECONDS": "0.5",
+            "REPAIR_SECONDS": "1",
+            "GRACE_SECONDS": "2",
+            "LEDGER_PATH": str(self._ledger),
+            "LEDGER_PORT": "0",
+            task.LOG: str(self._calls),
+            task.PACE: str(schedule.pace),
+        }
+
+    # --- the course of events -----------------------------------------------------------------------------------------
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            now = time.monotonic()
+            if now > deadline:
+                raise AssertionError(f"not {what} within {PATIENCE:.0f} s: {self._situation()}")
+            for actor in list(self.actors.values()):
+                actor.look_after(now)
+            while self._timed and self._timed[0].moment.seconds <= now - self._began:
+                self._strike(self._timed.pop(0))
+            self._mend(now)
+            self._look(now)
+            self._wait()
+
+    def _wait(self) -> None:
+        """For a program that comes to a stop or ends, or for what is due next."""
+        now = time.monotonic()
+        due = [self._looked + LOOK_SECONDS, *(at for at, _ in self._mends)]
+        if self._timed:
+            due.append(self._began + self._timed[0].moment.seconds)
+        watched = [actor.pidfd for actor in self.actors.values() if actor.pidfd is not None]
+        select.select([self._messages, *watched], [], [], max(min(due) - now, 0.0))
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                pid, number = self._messages.recv(64).split()
+                self._come_to_a_stop(int(pid), self.schedule.faults[int(number)])
+
+    def _come_to_a_stop(self, pid: int, fault: Fault) -> None:
+        """The process says that it stops itself: strike, and let it go on."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        stays = fault.kind is Kind.FREEZE and fault.target == fault.moment.program
+        self._strike(fault)
+        if not stays:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def _strike(self, fault: Fault) -> None:
+        now = time.monotonic()
+        self._looked = 0.0
+        self._look(now)
+        if self._is_complete:
+            return
+        called = frozenset(call.index for call in task.logged(self._calls))
+        struck, mend = self._injection.strike(fault)
+        if struck:
+            self._outcome.strikes.append(Strike(fault, now, called - self._known, len(self._known)))
+        if mend is not None:
+            self._mends.append((time.monotonic() + fault.seconds, mend))
+
+    def _mend(self, now: float) -> None:
+        for at, mend in list(self._mends):
+            if at <= now:
+                self._mends.remove((at, mend))
+                mend()
+
+    # --- what is to be seen -------------------------------------------------------------------------------------------
+
+    def _look(self, now: float) -> None:
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        with contextlib.suppress(sqlite3.OperationalError):  # the file is being made, or recovered
+            self._known = frozenset(self._rows("results")) | frozenset(self._rows("dead"))
+        for strike in self._outcome.strikes:
+            strike.look(now, self._known)
+
+    @property
+    def _is_complete(self) -> bool:
+        return len(self._known) >= self.schedule.count
+
+    def _rows(self, table: str, columns: str = "parameter, 0") -> dict[int, Any]:
+        with contextlib.closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True)) as connection:
+            return dict(connection.execute(f"SELECT {columns} FROM {table}"))
+
+    def _status(self) -> dict[str, Any]:
+        return ask(self._url_file) or {}
+
+    @contextlib.contextmanager
+    def _broker(self) -> Any:
+        """A connection of our own, past every proxy."""
+        broker: Broker = connect(Settings.from_environ(self._environment("judge")), "judge")
+        broker.open()
+        with contextlib.closing(broker):
+            yield broker
+
+    def _at_the_broker(self) -> int:
+        """How many messages of the run are there, dead letters apart."""
+        try:
+            with self._broker() as broker:
+                depth: Depth = broker.depth()
+        except BrokerUnavailable:
+            return -1
+        return depth.ready + (depth.in_flight or 0) + depth.delayed + depth.results
+
+    def _situation(self) -> str:
+        missing = sorted(set(range(self.schedule.count)) - self._known)
+        try:
+            with self._broker() as broker:
+                depth = str(broker.depth())
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is to be told
+            depth = str(error)
+        return f"missing {missing}, {depth}, {json.dumps(self._status())}"
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """End every program in order; the ledger last."""
+        for actor in sorted(self.actors.values(), key=lambda actor: actor.name.startswith(LEDGER)):
+            if problem := actor.end(STOP_SECONDS):
+                self._outcome.problems.append(problem)
+
+    def _judge(self, counted: dict[str, Any]) -> None:
+        values = {index: json.loads(value) for index, value in self._rows("results", "parameter, value").items()}
+        evidence = Evidence(values, self._rows("dead"), task.logged(self._calls), counted)
+        verdict = judge(self.schedule.count, task.expected, evidence, MAX_ATTEMPTS)
+        self._outcome.problems += verdict.sentences()
+        self._outcome.recomputed = verdict.recomputed
+        for actor in self.actors.values():
+            log = self.folder / f"{actor.name}.log"
+            if log.exists() and "Traceback" in log.read_text(errors="replace"):
+                self._outcome.problems.append(f"{actor.name} left a traceback in its log")
+
+    def _kill_all(self) -> None:
+        for actor in self.actors.values():
+            actor.kill()
+
+    def _tidy(self) -> None:
+        """Leave the broker as it was found."""
+        self._kill_all()
+        self._injection.restore_password()
+        with self._broker() as broker:
+            broker.delete()
+
+
+assert BROKER  # placeholder
