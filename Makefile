@@ -6,6 +6,9 @@ SHELL := /bin/bash
 PYTHON    ?= python3
 BACKEND   ?= redis
 SCALE     ?= medium
+SCHEDULES ?= 100
+SEED      ?= 0
+PAGE      ?=
 FAULT     ?= worker
 CLUSTER   ?= ttg
 RELEASE   ?= ttg
@@ -15,6 +18,8 @@ BIN       := .venv/bin
 LAB       ?= ../shared/lab
 export CLUSTER LAB
 
+# BACKEND has a default for the commands that need one; here, only one that somebody gave counts.
+only := $(if $(filter-out file undefined,$(origin BACKEND)),--backend $(BACKEND))
 reach = $(BIN)/python -m scripts.reach --release '$(RELEASE)' --namespace '$(NAMESPACE)'
 
 help: ## Print this help
@@ -32,6 +37,9 @@ lint: .venv/installed ## Formatting, lint, strict types
 	@$(BIN)/ruff format --check --quiet . || { echo "formatting differs: run '.venv/bin/ruff format .'"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+
+faults: .venv/installed ## Random schedules of faults, judged from outside (SCHEDULES=100 SEED=0 BACKEND= PAGE=)
+	@$(BIN)/python -m tests.faults --schedules $(SCHEDULES) --seed $(SEED) $(only) $(if $(PAGE),--page)
 
 bench: .venv/installed ## Broker cost per chunk, against a bare loop of client calls in the same run
 	@$(BIN)/python -m scripts.bench
@@ -85,4 +93,4 @@ lock: ## Pin the dependencies again, with hashes
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test lint bench cluster image watch ui results demo-fault demo-matrix clean lock chart e2e
+.PHONY: help demo test lint faults bench cluster image watch ui results demo-fault demo-matrix clean lock chart e2e

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import struct
 import subprocess
@@ -48,6 +47,7 @@ class Actor:
         self._folder = folder
         self._done = done
         self._start_at = 0.0
+        self._asked = False  # the process that fills the role now, by SIGTERM
         self.is_over = False
         self.program: Program | None = None
 
@@ -71,12 +71,15 @@ class Actor:
                 return
         plan = self.plan if self.starts == 0 else replace(self.plan, stops=())
         self.starts += 1
+        self._asked = False
         environment = {**self._environment, PLAN: plan.encode()}
         self.program = start(
             self.name, "tests.faults.program", self._module, *self._arguments, environment=environment, logs=self._folder
         )
 
     def signal(self, number: signal.Signals) -> None:
+        """Send it, if there is a process."""
+        self._asked = self._asked or number is signal.SIGTERM
         if self.program is not None:
             self.program.signal(number)
 
@@ -90,24 +93,29 @@ class Actor:
         """Let its `time.time` be off by so much; `plan.skew` must name the file."""
         Path(self.plan.skew).write_bytes(struct.pack("d", seconds))
 
-    def end(self, patience: float) -> str | None:
-        """SIGTERM, and SIGKILL to one that does not end within `patience` seconds. Returns what was wrong with its end."""
+    def ask_to_end(self) -> None:
+        """SIGTERM; it is not started again."""
         self.is_over = True
+        if not self._asked:  # a second one would end it without its farewell
+            self.signal(signal.SIGTERM)
+
+    def await_end(self, patience: float) -> str | None:
+        """Wait for its end, which SIGKILL brings about after `patience` seconds. Returns what was wrong with it."""
         if self.program is None:
             return None
         process = self.program.process
         deadline = time.monotonic() + patience
-        self.signal(signal.SIGTERM)
         while process.poll() is None and time.monotonic() < deadline:
-            self.signal(signal.SIGCONT)  # it may come to one of its stops now
+            self.signal(signal.SIGCONT)  # it may come to one of its stops on the way
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)
         if process.poll() is None:
             self.kill()
             return f"{self.name} did not end within {patience:.0f} s of SIGTERM"
-        if process.returncode not in (0, self._done):
-            return f"{self.name} ended with status {process.returncode} after SIGTERM"
-        return None
+        # SIGTERM itself ends a program that is just starting, or has finished: its handler is there while it works.
+        if process.returncode in (0, self._done, REFUSED, -signal.SIGTERM):
+            return None
+        return f"{self.name} ended with status {process.returncode} after SIGTERM"
 
     def kill(self) -> None:
         """SIGKILL, and wait for it."""
@@ -115,4 +123,3 @@ class Actor:
         if self.program is not None:
             self.signal(signal.SIGKILL)
             self.program.process.wait()
-

@@ -8,6 +8,8 @@ import resource
 import secrets
 import signal
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +62,7 @@ class Injection:
             case Kind.CUT | Kind.HOLD | Kind.DELAY | Kind.LOSE_REPLY:
                 return self._network(fault)
             case Kind.CLOCK:
-                self._actor(fault.target).set_clock(HOUR if fault.moment.nth % 2 else -HOUR)
+                self._actor(fault.target).set_clock(HOUR if self._trial.schedule.number % 2 else -HOUR)
             case Kind.NEXT_VERSION:
                 pass  # it was started so
             case Kind.NEXT_SCHEMA:
@@ -75,29 +77,23 @@ class Injection:
         return self._trial.actors[name]
 
     def _pid(self, name: str) -> int:
-        """Of a program, or of the first child process of one."""
-        role, _, number = name.partition("-")
-        if role == "child":
-            children = self._actor(f"worker-{number}").children()
-            if not children:
-                raise NotThere
-            return children[0]
         pid = self._actor(name).pid
         if pid is None:
             raise NotThere
         return pid
 
     def _signal(self, fault: Fault) -> Mend | None:
-        pid = self._pid(fault.target)
-        os.kill(pid, SIGNALS[fault.kind])
-        if fault.kind is not Kind.FREEZE:
-            return None
-
-        def thaw() -> None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-        return thaw
+        role, _, number = fault.target.partition("-")
+        if role == "child":  # the first one of that worker
+            children = self._actor(f"worker-{number}").children()
+            if not children:
+                raise NotThere
+            pid = children[0]
+            os.kill(pid, SIGNALS[fault.kind])
+        else:
+            pid = self._pid(fault.target)
+            self._actor(fault.target).signal(SIGNALS[fault.kind])
+        return partial(_thaw, pid) if fault.kind is Kind.FREEZE else None
 
     def _network(self, fault: Fault) -> Mend | None:
         proxy = self._trial.proxies[fault.target]
@@ -117,7 +113,7 @@ class Injection:
     def _fill_disk(self) -> Mend:
         """No file of the ledger may grow: to SQLite, a disk that refuses."""
         pid = self._pid(LEDGER)
-        wal = Path(f"{self._actor(LEDGER).ledger_path}-wal")
+        wal = Path(f"{self._trial.ledger_path}-wal")
         if not wal.exists():
             raise NotThere
         _limit_files(pid, wal.stat().st_size)
@@ -132,20 +128,17 @@ class Injection:
         """The same program once more, by mistake, until somebody notices."""
         name = f"{fault.target}-{len(self._trial.actors)}"
         if fault.target == LEDGER:
-            path = {} if fault.kind is Kind.SECOND_ON_FILE else {"LEDGER_PATH": str(self._trial.folder / f"{name}.sqlite")}
-            self._trial.add(name, "scripts.ledger", **path)
+            own = self._trial.folder / f"{name}.sqlite" if fault.kind is Kind.SECOND else None
+            self._trial.add(name, "scripts.ledger", ledger_path=own)
         else:
             self._trial.add(name, "scripts.seed", done=0)
 
-        def end() -> None:
-            self._actor(name).end(60.0)
-
-        return end
+        return self._actor(name).ask_to_end
 
     def _downgrade(self, name: str) -> None:
         """Take back the upgrade of a program."""
         actor = self._actor(name)
-        actor.plan = self._trial.plain(actor.plan)
+        actor.plan = replace(actor.plan, schema=0)
         actor.signal(signal.SIGTERM)
 
     def _rotate(self) -> None:
@@ -159,6 +152,11 @@ class Injection:
         if self._server.password != PASSWORD:
             self._trial.password_file.write_text(PASSWORD)
             self._server.set_password(PASSWORD)
+
+
+def _thaw(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def _limit_files(pid: int, size: int) -> None:

@@ -178,4 +178,4 @@ def _moment(dice: random.Random, schedule: Schedule, kind: Kind, target: str, pr
         return Moment(round(dice.uniform(0.0, LATEST), 2))
     program = dice.choice(programs) if dice.random() < 0.2 or target not in programs else target
     point = dice.choice(points_of(program, schedule.backend))
-    return Moment(program=program, point=point, after=dice.random() < 0.5, nth=min(int(dice.expovariate(0.4)) + 1, 20))
+    return Moment(program=program, point=point, after=dice.random() < 0.5, nth=int(dice.expovariate(0.7)) + 1)

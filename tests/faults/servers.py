@@ -22,6 +22,10 @@ class FaultyRedis:
         self.password = PASSWORD
 
     @property
+    def port(self) -> int:
+        return self.process.port
+
+    @property
     def url(self) -> str:
         return f"redis://{USER}:{PASSWORD}@127.0.0.1:{self.process.port}/0"
 
@@ -66,6 +70,10 @@ class FaultyRabbitMQ:
     def __init__(self, folder: Path) -> None:
         self.process = RabbitMQServer(folder)
         self.password = PASSWORD
+
+    @property
+    def port(self) -> int:
+        return self.process.port
 
     @property
     def url(self) -> str:

@@ -10,7 +10,7 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from typing import Any
 from scripts.processes import ask
 from tests.faults import task
 from tests.faults.actor import Actor
-from tests.faults.checker import Evidence, judge
+from tests.faults.checker import Evidence, Verdict, judge
 from tests.faults.injection import Injection
 from tests.faults.points import Stop
 from tests.faults.program import Plan
 from tests.faults.proxy import Proxy
-from tests.faults.schedule import BROKER, LEDGER, SEED, Fault, Kind, Schedule
+from tests.faults.schedule import LEDGER, SEED, Fault, Kind, Schedule
 from tests.faults.servers import USER, Server
-from worker.brokers import Broker, Depth, connect
+from worker.brokers import Broker, connect
 from worker.config import Settings
 from worker.errors import BrokerUnavailable
 
@@ -37,6 +37,10 @@ LOOK_SECONDS = 0.05
 RETRY_DELAYS = (0.05, 0.1, 0.1, 0.1, 0.1)
 MAX_ATTEMPTS = len(RETRY_DELAYS) + 1
 NETWORK = (Kind.CUT, Kind.HOLD, Kind.DELAY, Kind.LOSE_REPLY)
+
+
+class Late(Exception):
+    """What must come to pass did not, within `PATIENCE` seconds."""
 
 
 @dataclass(slots=True)
@@ -63,14 +67,13 @@ class Outcome:
 
     Attributes:
         problems: one sentence for each thing that must not be; empty: the run withstood.
-        recomputed: calls that were made more than once for the same attempt.
         seconds: until the run was complete.
     """
 
     schedule: Schedule
     problems: list[str] = field(default_factory=list)
     strikes: list[Strike] = field(default_factory=list)
-    recomputed: int = 0
+    verdict: Verdict = field(default_factory=Verdict)
     seconds: float = 0.0
 
 
@@ -93,10 +96,12 @@ class Trial:
         self._defect = defect
         self._calls = folder / "calls"
         self._url_file = folder / "ledger.url"
-        self._ledger = folder / "ledger.sqlite"
+        self.ledger_path = folder / "ledger.sqlite"
+        self._run = f"faults-{schedule.number}"
         self._outcome = Outcome(schedule)
         self._known: frozenset[int] = frozenset()  # indices that have an outcome
         self._looked = 0.0
+        self._counted: dict[str, Any] = {}  # the ledger's last status
         self._timed = sorted((fault for fault in schedule.faults if not fault.moment.point), key=lambda it: it.moment.seconds)
         self._mends: list[tuple[float, Callable[[], None]]] = []
         self._messages = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -121,13 +126,12 @@ class Trial:
                 self._timed.clear()
                 self._mend(float("inf"))
                 self._until(lambda: not self._at_the_broker(), "empty at the broker")
-                self._until(lambda: self._status().get("state") == "complete", "complete in the ledger's words")
-                counted = self._status()
-                self._end()
-                self._judge(counted)
-            except AssertionError as error:
+                self._until(self._says_complete, "complete in the ledger's words")
+            except Late as late:
                 self._mend(float("inf"))
-                self._outcome.problems.append(str(error))
+                self._outcome.problems.append(str(late))
+            self._end()
+            self._judge()
             self._tidy()
         return self._outcome
 
@@ -140,13 +144,11 @@ class Trial:
         for number in range(1, schedule.workers + 1):
             self.add(f"worker-{number}", "worker")
 
-    def add(self, name: str, module: str, *arguments: str, done: int | None = None, **settings: str) -> None:
+    def add(self, name: str, module: str, *arguments: str, done: int | None = None, ledger_path: Path | None = None) -> None:
         """One more program, with what the schedule adds to it."""
         faults = [fault for fault in self.schedule.faults if fault.target == name]
         kinds = {fault.kind for fault in faults}
-        skew = ""
-        if Kind.CLOCK in kinds:
-            skew = str(self.folder / f"{name}.clock")
+        skew = str(self.folder / f"{name}.clock") if Kind.CLOCK in kinds else ""
         plan = Plan(
             skew=skew,
             stops=tuple(
@@ -159,7 +161,9 @@ class Trial:
             schema=1 if Kind.NEXT_SCHEMA in kinds else 0,
             defect=self._defect,
         )
-        environment = {**self._environment(name), "WORKER_NAME": name, **settings}
+        environment = {**self._environment(name), "WORKER_NAME": name}
+        if ledger_path is not None:
+            environment["LEDGER_PATH"] = str(ledger_path)
         actor = self.actors[name] = Actor(name, module, arguments, environment, self.folder, plan, done=done)
         if skew:
             actor.set_clock(0.0)
@@ -175,7 +179,7 @@ class Trial:
             f"{schedule.backend.upper()}_URL": url,
             "BROKER_USERNAME": USER,
             "BROKER_PASSWORD_FILE": str(self.password_file),
-            "RUN_ID": f"faults-{schedule.number}",
+            "RUN_ID": self._run,
             "TASK": "tests.faults.task:compute",
             "PARAMETER_COUNT": str(schedule.count),
             "CHUNK_SIZE": str(schedule.chunk_size),
@@ -186,7 +190,7 @@ class Trial:
             "REPORT_SECONDS": "0.5",
             "REPAIR_SECONDS": "1",
             "GRACE_SECONDS": "2",
-            "LEDGER_PATH": str(self._ledger),
+            "LEDGER_PATH": str(self.ledger_path),
             "LEDGER_PORT": "0",
             task.LOG: str(self._calls),
             task.PACE: str(schedule.pace),
@@ -199,7 +203,7 @@ class Trial:
         while not condition():
             now = time.monotonic()
             if now > deadline:
-                raise AssertionError(f"not {what} within {PATIENCE:.0f} s: {self._situation()}")
+                raise Late(f"not {what} within {PATIENCE:.0f} s: {self._situation()}")
             for actor in list(self.actors.values()):
                 actor.look_after(now)
             while self._timed and self._timed[0].moment.seconds <= now - self._began:
@@ -209,13 +213,12 @@ class Trial:
             self._wait()
 
     def _wait(self) -> None:
-        """For a program that comes to a stop or ends, or for what is due next."""
+        """For a program that comes to a stop, or for what is due next."""
         now = time.monotonic()
         due = [self._looked + LOOK_SECONDS, *(at for at, _ in self._mends)]
         if self._timed:
             due.append(self._began + self._timed[0].moment.seconds)
-        watched = [actor.pidfd for actor in self.actors.values() if actor.pidfd is not None]
-        select.select([self._messages, *watched], [], [], max(min(due) - now, 0.0))
+        select.select([self._messages], [], [], max(min(due) - now, 0.0))
         with contextlib.suppress(BlockingIOError):
             while True:
                 pid, number = self._messages.recv(64).split()
@@ -266,25 +269,30 @@ class Trial:
         return len(self._known) >= self.schedule.count
 
     def _rows(self, table: str, columns: str = "parameter, 0") -> dict[int, Any]:
-        with contextlib.closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(sqlite3.connect(f"file:{self.ledger_path}?mode=ro", uri=True)) as connection:
             return dict(connection.execute(f"SELECT {columns} FROM {table}"))
 
     def _status(self) -> dict[str, Any]:
-        return ask(self._url_file) or {}
+        """The ledger's; empty while it does not answer, or another run's ledger has the port that ours had."""
+        status = ask(self._url_file) or {}
+        return status if status.get("run") == self._run else {}
+
+    def _says_complete(self) -> bool:
+        self._counted = self._status()
+        return self._counted.get("state") == "complete"
 
     @contextlib.contextmanager
-    def _broker(self) -> Any:
+    def _broker(self) -> Iterator[Broker]:
         """A connection of our own, past every proxy."""
-        broker: Broker = connect(Settings.from_environ(self._environment("judge")), "judge")
-        broker.open()
-        with contextlib.closing(broker):
+        with contextlib.closing(connect(Settings.from_environ(self._environment("judge")), "judge")) as broker:
+            broker.open()
             yield broker
 
     def _at_the_broker(self) -> int:
         """How many messages of the run are there, dead letters apart."""
         try:
             with self._broker() as broker:
-                depth: Depth = broker.depth()
+                depth = broker.depth()
         except BrokerUnavailable:
             return -1
         return depth.ready + (depth.in_flight or 0) + depth.delayed + depth.results
@@ -294,24 +302,26 @@ class Trial:
         try:
             with self._broker() as broker:
                 depth = str(broker.depth())
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is to be told
+        except Exception as error:  # whatever it is, it is to be told
             depth = str(error)
         return f"missing {missing}, {depth}, {json.dumps(self._status())}"
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """End every program in order; the ledger last."""
-        for actor in sorted(self.actors.values(), key=lambda actor: actor.name.startswith(LEDGER)):
-            if problem := actor.end(STOP_SECONDS):
-                self._outcome.problems.append(problem)
+        """End every program in order; the ledgers last."""
+        ledgers = [actor for actor in self.actors.values() if actor.name.startswith(LEDGER)]
+        others = [actor for actor in self.actors.values() if actor not in ledgers]
+        for actors in (others, ledgers):
+            for actor in actors:
+                actor.ask_to_end()
+            self._outcome.problems += [problem for actor in actors if (problem := actor.await_end(STOP_SECONDS))]
 
-    def _judge(self, counted: dict[str, Any]) -> None:
+    def _judge(self) -> None:
         values = {index: json.loads(value) for index, value in self._rows("results", "parameter, value").items()}
-        evidence = Evidence(values, self._rows("dead"), task.logged(self._calls), counted)
-        verdict = judge(self.schedule.count, task.expected, evidence, MAX_ATTEMPTS)
+        evidence = Evidence(values, self._rows("dead"), task.logged(self._calls), self._counted)
+        verdict = self._outcome.verdict = judge(self.schedule.count, task.expected, evidence, MAX_ATTEMPTS)
         self._outcome.problems += verdict.sentences()
-        self._outcome.recomputed = verdict.recomputed
         for actor in self.actors.values():
             log = self.folder / f"{actor.name}.log"
             if log.exists() and "Traceback" in log.read_text(errors="replace"):
@@ -327,6 +337,3 @@ class Trial:
         self._injection.restore_password()
         with self._broker() as broker:
             broker.delete()
-
-
-assert BROKER  # placeholder
