@@ -29,7 +29,8 @@ class Direction:
     """One way through a connection: what was read from `source` and is not written to `sink` yet.
 
     Attributes:
-        under_way: bytes, and the moment (`time.monotonic`) at which they are due; empty bytes stand for the end.
+        under_way: bytes, and the moment (`time.monotonic`) at which they are due, or later, after those before them; empty bytes
+            stand for the end.
         size: bytes under way.
         ended: the end was read.
         is_stuck: `sink` takes no more at the moment.
@@ -163,10 +164,7 @@ class Relay:
         if direction is connection.to_client and connection.awaits_reply:
             self._reset(connection)
             return
-        due = time.monotonic() + self._delay
-        if direction.under_way:
-            due = max(due, direction.under_way[-1][0])  # a delay that became shorter does not change the order
-        direction.under_way.append((due, data))
+        direction.under_way.append((time.monotonic() + self._delay, data))
         direction.size += len(data)
         direction.ended = not data
         self._deliver(connection, direction)

@@ -207,6 +207,21 @@ def test_a_delay_of_one_connection_is_not_that_of_a_later_one(proxy: Proxy, join
     assert_silent(slow[1])
 
 
+def test_what_is_under_way_slowly_does_not_pass_a_hold(proxy: Proxy, join: Callable[[], Ends]) -> None:
+    client, server = join()
+    proxy.delay(0.1)
+    client.sendall(b"question")
+    proxy.hold()
+
+    server.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        server.recv(1)
+    server.settimeout(PATIENCE)
+    proxy.restore()
+
+    assert received(server, 8) == b"question"
+
+
 def test_a_lost_reply_is_that_to_what_is_sent_next(proxy: Proxy, join: Callable[[], Ends]) -> None:
     client, server = join()
     client.sendall(b"first")
