@@ -17,13 +17,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Protocol
 
+from worker import strict_json
 from worker.config import Settings
 from worker.errors import SettingsError
-from worker.space import Axis, Count, Grid, Listed, Ranges, Space
+from worker.space import MOST_PARAMETERS, Axis, Count, Grid, Listed, Ranges, Space
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MOST_PARAMETERS = 2**63 - 1
-"""An index is a 64-bit integer in the ledger."""
 
 
 class ParameterSpace(Protocol):
@@ -269,25 +268,15 @@ class JsonLinesFile(ParameterFile):
         offset = lines.offset
         for line in lines:
             try:
-                _decode(line)
-            except (ValueError, RecursionError) as error:
+                strict_json.decode(line)
+            except ValueError as error:
                 blank = "" if line.strip() else " (it is blank)"
                 lines.malformed(lines.number, f"is not JSON{blank}: {error}")
             yield offset
             offset = lines.offset
 
     def _values(self, lines: Iterable[str]) -> Iterator[Any]:
-        return map(_decode, lines)
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no number of JSON, or too large for a float")
-    return value
-
-
-_decode = json.JSONDecoder(parse_float=_number, parse_constant=_number).decode
+        return map(strict_json.decode, lines)
 
 
 class _Lines:

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from worker.errors import SettingsError
+from worker.messages import LARGEST_CHUNK
 from worker.retry import Policy
+from worker.space import MOST_PARAMETERS
 
 Value = TypeVar("Value")
 Parser = Callable[[str], Any]
@@ -27,7 +29,7 @@ def setting(default: Value, parse: Parser, meaning: str) -> Value:
     return value
 
 
-def _integer(least: int) -> Parser:
+def _integer(least: int, most: int = MOST_PARAMETERS) -> Parser:
     def parse(text: str) -> int:
         try:
             value = int(text)
@@ -35,6 +37,8 @@ def _integer(least: int) -> Parser:
             value = least - 1
         if value < least:
             raise ValueError(f"is not a whole number of at least {least}")
+        if value > most:
+            raise ValueError(f"is more than {most}")
         return value
 
     return parse
@@ -128,7 +132,9 @@ class Settings:
     parameter_count: int = setting(0, _integer(0), "Parameter space `count`: this many parameters, each the index itself.")
     parameter_grid: str = setting("", str, "Parameter space `grid`: `a=0:4:1000,b=0:4:1000` (name=first:last:steps).")
     parameter_file: str = setting("", str, "Parameter space `file`: a `.csv` or `.jsonl` file, one parameter a line.")
-    chunk_size: int = setting(100, _integer(1), "Parameters that travel as one message.")
+    chunk_size: int = setting(
+        100, _integer(1, LARGEST_CHUNK), f"Parameters that travel as one message, at most {LARGEST_CHUNK:,}."
+    )
     max_attempts: int = setting(0, _integer(0), "Attempts a parameter has; 0: one more than `RETRY_DELAYS` has steps.")
     retry_delays: tuple[float, ...] = setting(
         (1.0, 5.0, 25.0), _delays, "Seconds before the 2nd, 3rd, ... attempt; the last one repeats."

@@ -55,5 +55,9 @@ class Reject(Exception):
 
 
 def shorten(text: str) -> str:
-    """`text`, cut to `MAX_ERROR_LENGTH` characters."""
+    """`text` as it can be kept: cut to `MAX_ERROR_LENGTH` characters, of characters that have an encoding.
+
+    A file name that is not UTF-8 has half a surrogate in Python, and so has the error that names it.
+    """
+    text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= MAX_ERROR_LENGTH else text[: MAX_ERROR_LENGTH - 1] + "…"

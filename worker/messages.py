@@ -14,10 +14,15 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from worker import strict_json
 from worker.errors import ForeignMessage, MalformedMessage
-from worker.space import Ranges, Space, compress, expand, from_json, size
+from worker.space import MOST_PARAMETERS, Listed, Ranges, Space, compress, expand, from_json, size
 
 SCHEMA = 1
+LARGEST_CHUNK = 1_000_000
+"""Indices of a chunk. A few bytes can name any number of them, and a worker keeps some hundred bytes for each."""
+MOST_SECONDS = 1e9
+"""Of one result: some thirty years, so that their sum is a number whatever arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,12 @@ class Chunk:
         )
         if not chunk.ranges:
             raise MalformedMessage("the chunk has no index")
-        if chunk.attempt < 1:
-            raise MalformedMessage(f"the attempt is {chunk.attempt}, below 1")
-        parameters = data["space"].get("parameters")
-        if parameters is not None and len(parameters) != len(chunk):
-            raise MalformedMessage(f"the chunk has {len(chunk)} indices and {len(parameters)} parameters")
+        if len(chunk) > LARGEST_CHUNK:
+            raise MalformedMessage(f"the chunk has {len(chunk)} indices, more than {LARGEST_CHUNK}")
+        if not (_is_index(chunk.attempt) and chunk.attempt):
+            raise MalformedMessage(f"the message has attempt {chunk.attempt!r:.200}")
+        if isinstance(chunk.space, Listed) and len(chunk.space.values) != len(chunk):
+            raise MalformedMessage(f"the chunk has {len(chunk)} indices and {len(chunk.space.values)} parameters")
         return chunk
 
 
@@ -199,7 +205,7 @@ class Result:
             computing=[str(name) for name in _typed(data, "computing", list)],
             state=_typed(data, "state", str),
             redelivered=bool(data.get("redelivered")),
-            seconds=float(_typed(data, "seconds", (int, float))),
+            seconds=_seconds(data, "seconds"),
         )
         if len(values) != size(result.ranges):
             raise MalformedMessage(f"the result has {size(result.ranges)} indices and {len(values)} values")
@@ -208,14 +214,14 @@ class Result:
 
 def _header(body: bytes, run: str) -> dict[str, Any]:
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        data = strict_json.decode(body.decode())
+    except ValueError as error:
         raise MalformedMessage(f"the message is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise MalformedMessage(f"the message is a JSON {type(data).__name__}, not an object")
     schema = _typed(data, "schema", int)
     if schema > SCHEMA:
-        raise ForeignMessage(f"the message has schema {schema}, newer than {SCHEMA}: upgrade this program")
+        raise ForeignMessage(f"the message has schema {schema!r:.200}, newer than {SCHEMA}: upgrade this program")
     if _typed(data, "run", str) != run:
         raise ForeignMessage(f"the message is of run {data['run']!r:.200}, this is run {run!r}")
     return data
@@ -225,7 +231,16 @@ def _typed(data: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any
     value = data.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise MalformedMessage(f"the message has {key} {value!r:.200}")
+    if isinstance(value, str) and value.encode(errors="ignore").decode() != value:  # half a surrogate
+        raise MalformedMessage(f"the message has {key} {value!r:.200}, which is no text that can be stored")
     return value
+
+
+def _seconds(data: dict[str, Any], key: str) -> float:
+    seconds = _typed(data, key, (int, float))
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise MalformedMessage(f"the message has {key} {seconds!r:.200}")
+    return float(seconds)
 
 
 def _ranges(data: dict[str, Any], key: str) -> Ranges:
@@ -233,7 +248,7 @@ def _ranges(data: dict[str, Any], key: str) -> Ranges:
     floor = 0
     for item in _typed(data, key, list):
         match item:
-            case [int(start), int(stop)] if floor <= start < stop:
+            case [start, stop] if _is_index(start) and _is_index(stop) and floor <= start < stop:
                 ranges.append((start, stop))
                 floor = stop
             case _:
@@ -245,8 +260,13 @@ def _failures(data: dict[str, Any], key: str) -> list[Failure]:
     failures = []
     for item in _typed(data, key, list):
         match item:
-            case [int(index), str(error), int(attempt)] if index >= 0:
+            case [index, str(error), attempt] if _is_index(index) and _is_index(attempt):
                 failures.append(Failure(index, error, attempt))
             case _:
                 raise MalformedMessage(f"the message has the failure {item!r:.200}")
     return failures
+
+
+def _is_index(data: Any) -> bool:
+    """Whether the ledger can keep it as the number of a parameter, or of an attempt; true and false are none."""
+    return type(data) is int and 0 <= data <= MOST_PARAMETERS

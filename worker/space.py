@@ -6,6 +6,7 @@ worker pod does not have the user's file.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +15,9 @@ from worker.errors import MalformedMessage
 
 Ranges = tuple[tuple[int, int], ...]
 """Half-open index ranges, ascending and disjoint: ((0, 100), (105, 106))."""
+
+MOST_PARAMETERS = 2**63 - 1
+"""An index is a 64-bit integer in the ledger."""
 
 
 class Space(Protocol):
@@ -123,9 +127,14 @@ def from_json(data: Any) -> Space:
 
 def _axis(data: Any) -> Axis:
     match data:
-        case [str(name), int() | float() as first, int() | float() as last, int(steps)] if steps > 0:
+        case [str(name), first, last, int(steps)] if _is_number(first) and _is_number(last) and 0 < steps <= MOST_PARAMETERS:
             return Axis(name, float(first), float(last), steps)
     raise MalformedMessage(f"the axis {data!r:.200} is not [name, first, last, steps]")
+
+
+def _is_number(data: Any) -> bool:
+    """Whether `data` is a number, and not too large for a float."""
+    return type(data) in (int, float) and abs(data) <= sys.float_info.max
 
 
 def expand(ranges: Ranges) -> list[int]:

@@ -30,6 +30,8 @@ def test_every_setting_is_read_from_its_name_in_capitals() -> None:
         ("QUEUE_BACKEND", "kafka", "is not one of redis, rabbitmq"),
         ("CHUNK_SIZE", "-5", "is not a whole number of at least 1"),
         ("CHUNK_SIZE", "ten", "is not a whole number of at least 1"),
+        ("CHUNK_SIZE", "1000001", "is more than 1000000"),
+        ("SEED", str(2**63), "is more than 9223372036854775807"),
         ("LEASE_SECONDS", "0", "is not a number of seconds of at least 0.1"),
         ("LEASE_SECONDS", "nan", "is not a number of seconds of at least 0.1"),
         ("RETRY_DELAYS", "1,,5", "is not a number of seconds"),

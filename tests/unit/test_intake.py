@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -69,6 +70,13 @@ def test_a_dead_parameter_is_kept_with_its_error_and_attempts(books: Books) -> N
         assert "".join(reading.csv_lines(connection, reading.DEAD_PARAMETERS)) == (
             'parameter,error,attempts\n3,"ValueError: two\nlines",4\n4,"ValueError: two\nlines",4\n'
         )
+
+
+def test_an_error_that_names_a_file_in_another_encoding_is_kept(books: Books) -> None:
+    file_name = os.fsdecode(b"caf\xe9.txt")
+    assert books.intake.take([result((), dead=failed(3, error=f"FileNotFoundError: {file_name}"))]) == {}
+    with reading.opened(books.path) as connection:
+        assert "FileNotFoundError: caf\\udce9.txt" in "".join(reading.csv_lines(connection, reading.DEAD_PARAMETERS))
 
 
 def test_a_parameter_that_is_tried_again_stays_missing(books: Books) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import ForeignMessage, MalformedMessage
-from worker.messages import Chunk, Failure, Result
+from worker.messages import LARGEST_CHUNK, Chunk, Failure, Result
 from worker.space import Axis, Count, Grid, Listed, Ranges, compress, expand, size
 
 CHUNK = Chunk("r", "code", Count(), ((0, 100), (105, 106)), 2)
@@ -113,19 +115,67 @@ def test_what_is_no_message_is_malformed(body: bytes) -> None:
         ("ranges", [[-1, 2]]),
         ("ranges", [[0, 1.5]]),
         ("ranges", "0-9"),
+        ("ranges", [[False, True]]),
+        ("ranges", [[0, 10**15]]),
+        ("ranges", [[2**63, 2**63 + 1]]),
         ("attempt", 0),
+        ("attempt", 2**63),
         ("attempt", True),
         ("stamp", None),
         ("space", {"kind": "random"}),
         ("space", {"kind": "grid", "axes": []}),
         ("space", {"kind": "grid", "axes": [["a", 0, 1, 0]]}),
+        ("space", {"kind": "grid", "axes": [["a", 0, 10**400, 3]]}),
+        ("space", {"kind": "grid", "axes": [["a", 0, 1, 10**400]]}),
         ("space", {"kind": "list", "parameters": [1]}),
+        ("space", {"kind": "list", "parameters": [math.nan] * 101}),
         ("space", None),
+        ("stamp", "half a surrogate: \ud800"),
     ],
 )
 def test_a_chunk_with_a_wrong_field_is_malformed(key: str, value: Any) -> None:
     with pytest.raises(MalformedMessage):
         Chunk.decode(json.dumps({**json.loads(CHUNK.encode()), key: value}).encode(), "r")
+
+
+def test_a_chunk_is_as_large_as_a_worker_can_hold_and_no_larger() -> None:
+    largest = Chunk("r", "code", Count(), ((0, LARGEST_CHUNK),))
+    assert Chunk.decode(largest.encode(), "r") == largest
+    with pytest.raises(MalformedMessage, match="1000001 indices, more than 1000000"):
+        Chunk.decode(replace(largest, ranges=((0, LARGEST_CHUNK + 1),)).encode(), "r")
+
+
+def test_parameters_beside_a_space_that_has_none_are_passed_over() -> None:
+    body = CHUNK.encode().replace(b'{"kind":"count"}', b'{"kind":"count","parameters":5}')
+    assert Chunk.decode(body, "r") == CHUNK
+
+
+@pytest.mark.parametrize("levels", [501, 2_500, 100_000])
+def test_parameters_nested_too_deeply_for_a_child_process_are_malformed(levels: int) -> None:
+    parameters = "[" * levels + "]" * levels
+    body = Chunk("r", "code", Listed((0,)), ((0, 1),)).encode().replace(b"[0]", f"[{parameters}]".encode())
+    with pytest.raises(MalformedMessage, match="more than 500 levels"):
+        Chunk.decode(body, "r")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seconds", math.nan),
+        ("seconds", math.inf),
+        ("seconds", -1),
+        ("seconds", 10**400),
+        ("dead", [[1, "no", 2**63]]),
+        ("dead", [[2**63, "no", 1]]),
+        ("dead", [[True, "no", 1]]),
+        ("worker", "half a surrogate: \ud800"),
+    ],
+)
+def test_a_result_with_what_the_ledger_cannot_store_is_malformed(key: str, value: Any) -> None:
+    head, newline, values = RESULT.encode().partition(b"\n")
+    header = json.dumps({**json.loads(head), key: value}).encode()
+    with pytest.raises(MalformedMessage):
+        Result.decode(header + newline + values, "r")
 
 
 def test_a_result_whose_values_do_not_match_its_indices_is_malformed() -> None:
