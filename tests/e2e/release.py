@@ -23,6 +23,7 @@ AWAY: dict[str, Any] = {"state": "away", "run": "", "total": -1, "done": -1, "de
 PATIENCE = 120.0
 """Seconds a test waits for the cluster, which starts pods on two cores."""
 HELM_TIMEOUT = "180s"
+WAIT = ("--wait", "--timeout", HELM_TIMEOUT)
 FORWARD_SECONDS = 5.0
 
 LEFT_BY_A_RELEASE = (
@@ -59,15 +60,19 @@ class Release:
 
     # --- Helm -----------------------------------------------------------------------------------------------------------
 
-    def install(self) -> None:
-        self._helm("install", str(CHART), *self._values, "--wait", "--timeout", HELM_TIMEOUT)
+    def install(self, *values: str) -> None:
+        self._helm("install", str(CHART), *self._values, *values, *WAIT)
 
     def upgrade(self, *values: str) -> None:
         """To the values of `install` and these, all others at their defaults."""
-        self._helm("upgrade", str(CHART), *self._values, *values, "--wait", "--timeout", HELM_TIMEOUT)
+        self.begin_upgrade(*values, *WAIT)
+
+    def begin_upgrade(self, *values: str) -> None:
+        """The same, without a wait for its end."""
+        self._helm("upgrade", str(CHART), *self._values, *values)
 
     def rollback(self, revision: int) -> None:
-        self._helm("rollback", str(revision), "--wait", "--timeout", HELM_TIMEOUT)
+        self._helm("rollback", str(revision), *WAIT)
 
     def revision(self) -> int:
         history = json.loads(self._helm("history", "-o", "json"))
@@ -82,7 +87,7 @@ class Release:
 
     def uninstall(self) -> None:
         self._ledger.close()
-        self._helm("uninstall", "--wait", "--timeout", HELM_TIMEOUT)
+        self._helm("uninstall", *WAIT)
 
     def _helm(self, verb: str, *arguments: str) -> str:
         return self.place.helm(verb, self.name, *arguments)

@@ -1,0 +1,173 @@
+"""What is done to a cluster while a run is under way, and how it is undone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+
+from scripts.kube import CommandFailed, Place, run
+from scripts.release import NotThere
+from tests.e2e.cluster import CONTEXT
+from tests.faults import cluster_task
+from tests.faults.cluster_ground import WORKERS, Ground
+
+SILENCE_SECONDS = 35.0
+"""Longer than the lease (10 s) and than RabbitMQ waits for a heartbeat (up to 30 s at 10 s), and shorter than Kubernetes needs to
+give a node up (50 s): TTG is to find out by itself."""
+RETURN_SECONDS = 120.0
+"""The longest wait for a node that was started again."""
+
+Strike = Callable[[Ground], AbstractContextManager[None]]
+"""Injected when it is entered, undone when it is left, also after an error or Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of fault.
+
+    Attributes:
+        what: what it is, for the reader of the page.
+        lasts: seconds from the strike until it is undone.
+        workers: pods of the run.
+        environment: variables that its workers have.
+        values: Helm's arguments for its run.
+    """
+
+    name: str
+    what: str
+    strike: Strike
+    lasts: float = 0.0
+    workers: int = WORKERS
+    environment: Mapping[str, str] = field(default_factory=dict)
+    values: tuple[str, ...] = ()
+
+
+def kill_pod(component: str) -> Strike:
+    """SIGKILL to the container, so that nothing ends in order; the pod is deleted too."""
+
+    @contextmanager
+    def strike(ground: Ground) -> Iterator[None]:
+        pod = next(pod for pod in ground.pods(component) if pod.container)
+        run(
+            [
+                "docker",
+                "exec",
+                pod.node,
+                "ctr",
+                "--namespace=k8s.io",
+                *("tasks", "kill", "--all", "--signal=SIGKILL", pod.container),
+            ]
+        )
+        ground.place.kubectl("delete", "pod", pod.name, "--grace-period=0", "--force", "--wait=false")
+        yield
+
+    return strike
+
+
+@contextmanager
+def kill_node(ground: Ground) -> Iterator[None]:
+    node = ground.victim()
+    try:
+        run(["docker", "kill", node])
+        yield
+    finally:
+        run(["docker", "start", node])
+        await_node(node)
+
+
+@contextmanager
+def pause_node(ground: Ground) -> Iterator[None]:
+    node = ground.victim()
+    run(["docker", "pause", node])
+    try:
+        yield
+    finally:
+        run(["docker", "unpause", node])
+        await_node(node)
+
+
+@contextmanager
+def cut_off_node(ground: Ground) -> Iterator[None]:
+    """Drop every packet that comes to the node or leaves it, its pods' too; connections stall."""
+    node = ground.victim()
+    rules = (["PREROUTING", "--in-interface=eth0"], ["POSTROUTING", "--out-interface=eth0"])
+
+    def change(action: str) -> None:
+        for chain, interface in rules:
+            run(["docker", "exec", node, "iptables", "--wait", "--table=mangle", action, chain, interface, "--jump=DROP"])
+
+    try:
+        change("--insert")
+        yield
+    finally:
+        change("--delete")
+        await_node(node)
+
+
+@contextmanager
+def drain_node(ground: Ground) -> Iterator[None]:
+    node = ground.victim()
+    cluster = Place(CONTEXT)
+    try:
+        cluster.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
+        yield
+    finally:
+        cluster.kubectl("uncordon", node)
+
+
+@contextmanager
+def upgrade(ground: Ground) -> Iterator[None]:
+    """Another pod template for the workers, which Kubernetes replaces one after the other."""
+    ground.upgrade("--set-string=worker.podAnnotations.upgraded=yes")
+    yield
+    ground.place.kubectl("rollout", "status", "deployment/ttg-worker", "--timeout=120s")
+
+
+@contextmanager
+def nothing(_ground: Ground) -> Iterator[None]:
+    """The task does it by itself."""
+    yield
+
+
+def await_node(name: str) -> None:
+    """Wait until a node takes part again.
+
+    Raises:
+        NotThere: it does not.
+    """
+    cluster = Place(CONTEXT)
+    deadline = time.monotonic() + RETURN_SECONDS
+    while time.monotonic() < deadline:  # the API's word for it may be older than the fault, so its kubelet is asked
+        with suppress(CommandFailed):
+            cluster.kubectl("get", "--raw", f"/api/v1/nodes/{name}/proxy/healthz")
+            cluster.kubectl("wait", "--for=condition=Ready", f"node/{name}", f"--timeout={RETURN_SECONDS}s")
+            return
+        time.sleep(0.5)
+    raise NotThere(f"node {name} did not come back: docker logs {name}")
+
+
+FAULTS = (
+    Fault("worker", "SIGKILL to a worker, and its pod deleted", kill_pod("worker")),
+    Fault("broker", "the same to the broker; its volume stays", kill_pod("broker")),
+    Fault("ledger", "the same to the ledger; its volume stays", kill_pod("ledger")),
+    Fault("node", "`docker kill` of a node with a worker; started again at the end", kill_node, lasts=SILENCE_SECONDS),
+    Fault("pause", f"`docker pause` of a node with a worker for {SILENCE_SECONDS:.0f} s", pause_node, lasts=SILENCE_SECONDS),
+    Fault(
+        "partition",
+        f"every packet to and from a node with a worker dropped for {SILENCE_SECONDS:.0f} s: its connections stall",
+        cut_off_node,
+        lasts=SILENCE_SECONDS,
+    ),
+    Fault("drain", "`kubectl drain` of a node with a worker; uncordoned at the end", drain_node),
+    Fault("upgrade", "`helm upgrade` with another pod template for the workers", upgrade),
+    Fault(
+        "memory",
+        "two parameters eat memory beyond the container's limit at every attempt; one lets the kernel end the whole worker",
+        nothing,
+        workers=2 * WORKERS,  # Kubernetes starts a container that ends again and again later and later
+        environment={cluster_task.HUNGRY: "yes"},
+        values=("--set-string=worker.resources.limits.memory=128Mi",),
+    ),
+)

@@ -1,0 +1,113 @@
+"""One run in a cluster under one fault, and the verdict from outside."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from tests.faults.checker import Verdict, judge
+from tests.faults.cluster_faults import Fault
+from tests.faults.cluster_ground import COUNT, MAX_ATTEMPTS, Ground
+
+STRIKE_AT = 0.3
+PATIENCE = 300.0
+"""Seconds each step of a run may take, on two cores."""
+LOOK_SECONDS = 0.2
+HEARD_SECONDS = 6.0
+"""A worker that lives says so every 3 s."""
+
+Say = Callable[[str], None]
+
+
+class Late(Exception):
+    """What must come to pass did not, within `PATIENCE` seconds."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run under a fault.
+
+    Attributes:
+        problems: one sentence for each thing that must not be; empty: it withstood.
+        in_hand: indices that had been called and had no outcome at the moment of the strike.
+        recovery: seconds from the strike until all of these had an outcome in the ledger; None: they never had.
+    """
+
+    backend: str
+    fault: Fault
+    problems: list[str] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=Verdict)
+    in_hand: frozenset[int] = frozenset()
+    recovery: float | None = None
+
+
+class Trial:
+    """Carries out one run; `ground` is as it was found afterwards, the run's ledger file apart."""
+
+    def __init__(self, ground: Ground, fault: Fault, say: Say) -> None:
+        self._ground = ground
+        self._fault = fault
+        self._say = say
+        self._outcome = Outcome(ground.backend, fault)
+        self._struck = 0.0
+
+    def run(self) -> Outcome:
+        ground, fault, outcome = self._ground, self._fault, self._outcome
+        ground.begin(fault.name, fault.workers, fault.environment, *fault.values)
+        try:
+            self._until(lambda: ground.status().get("done", 0) >= STRIKE_AT * COUNT, "on its way")
+            self._strike()
+            self._until(lambda: ground.status().get("state") == "complete", "complete")
+            self._until(self._is_quiet, "quiet")
+        except Late as late:
+            outcome.problems.append(str(late))
+        evidence = ground.evidence()
+        outcome.verdict = judge(COUNT, ground.expected, evidence, MAX_ATTEMPTS)
+        outcome.problems += outcome.verdict.sentences()
+        return outcome
+
+    def _strike(self) -> None:
+        """Let the fault come, last and go."""
+        called = {call.index for call in self._ground.calls()}
+        known = self._ground.outcomes()
+        self._outcome.in_hand = frozenset(called) - (known or frozenset())
+        self._say(f"{self._fault.name}: struck with {len(known or ())} of {COUNT} done, {len(self._outcome.in_hand)} in hand")
+        self._struck = time.monotonic()
+        with ExitStack() as stack:
+            stack.enter_context(self._fault.strike(self._ground))
+            end = self._struck + self._fault.lasts
+            self._until(lambda: self._outcome.recovery is not None and time.monotonic() >= end, "recovered")
+            if self._fault.lasts:
+                self._say(f"undone after {time.monotonic() - self._struck:.0f} s")
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise Late(f"not {what} within {PATIENCE:.0f} s: {self._situation()}")
+            time.sleep(LOOK_SECONDS)
+            self._look()
+
+    def _look(self) -> None:
+        if not self._struck or self._outcome.recovery is not None:
+            return
+        known = self._ground.outcomes()
+        if known is not None and self._outcome.in_hand <= known:
+            self._outcome.recovery = time.monotonic() - self._struck
+            self._say(f"recovered after {self._outcome.recovery:.1f} s")
+
+    def _is_quiet(self) -> bool:
+        """Whether every worker is back with nothing in hand: one that was away may have old results to settle."""
+        status = self._ground.status()
+        if not status or status["ready"] or status["in_flight"] or status["delayed"]:
+            return False
+        heard = {worker["name"]: worker for worker in status["workers"] if worker["last_seen_seconds"] < HEARD_SECONDS}
+        pods = self._ground.pods("worker")
+        return all(pod.is_ready and pod.name in heard and not heard[pod.name]["computing"] for pod in pods)
+
+    def _situation(self) -> str:
+        pods = ", ".join(f"{pod.name} {pod.phase}{'' if pod.is_ready else ', not ready'}" for pod in self._ground.pods())
+        return f"the pods are {pods}; the ledger says {json.dumps(self._ground.status())}"
