@@ -28,7 +28,7 @@ class _Server(Protocol):
 Kind = TypeVar("Kind", bound=_Server)
 
 
-def _needed(server: type[Kind]) -> type[Kind]:
+def needed(server: type[Kind]) -> type[Kind]:
     """`server`, if it can run here: without it, a laptop skips the test and CI fails it."""
     if reason := server.unavailable():
         if os.environ.get("CI"):
@@ -44,12 +44,12 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     account = ("--user", user, "on", f">{password}", "~*", "&*", "+@all")
     # By default a busy disk may hold back for two seconds what was answered already, and tests kill this server.
     durable = ("--appendfsync", "always")
-    with _needed(RedisServer)(tmp_path_factory.mktemp("brokers") / "redis", *account, *durable) as server:
+    with needed(RedisServer)(tmp_path_factory.mktemp("brokers") / "redis", *account, *durable) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
     """A private RabbitMQ; a test that stops it starts it again."""
-    with _needed(RabbitMQServer)(tmp_path_factory.mktemp("brokers") / "rabbitmq") as server:
+    with needed(RabbitMQServer)(tmp_path_factory.mktemp("brokers") / "rabbitmq") as server:
         yield server

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scripts.processes import Program, start
 from tests.faults.program import PLAN, Plan
+from worker.program import INTERRUPTED
 
 REFUSED = 1
 """The exit status with a sentence: the same again may help a little later, not at once."""
@@ -113,7 +114,7 @@ class Actor:
             self.kill()
             return f"{self.name} did not end within {patience:.0f} s of SIGTERM"
         # SIGTERM itself ends a program that is just starting, or has finished: its handler is there while it works.
-        if process.returncode in (0, self._done, REFUSED, -signal.SIGTERM):
+        if process.returncode in (0, self._done, REFUSED, INTERRUPTED, -signal.SIGTERM):
             return None
         return f"{self.name} ended with status {process.returncode} after SIGTERM"
 

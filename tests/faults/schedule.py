@@ -96,6 +96,21 @@ class Schedule:
     prefetch: int = 2
     pace: float = 0.01
 
+    @property
+    def needs_repair(self) -> bool:
+        """Whether messages may be lost or set aside for good, so that only the ledger's repair can complete the run.
+
+        Every other run has to be complete without it: repair would hide a worker that loses what it had in hand.
+        """
+        return any(fault.kind in (Kind.WIPE, Kind.NEXT_SCHEMA) or fault.label == "ledger: a second one" for fault in self.faults)
+
+    @property
+    def forbids_duplicates(self) -> bool:
+        """Whether each outcome has to reach the ledger exactly once: Redis refuses a late or repeated settlement, as long as
+        nobody repairs. The ledger's own results are delivered again when it is what was struck."""
+        touched = {fault.target for fault in self.faults} | {fault.moment.program for fault in self.faults}
+        return self.backend == "redis" and not self.needs_repair and not touched & {LEDGER, BROKER}
+
     def __str__(self) -> str:
         run = (
             f"{self.count} parameters in chunks of {self.chunk_size}, {self.workers} workers of {self.concurrency}, "
