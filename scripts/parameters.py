@@ -63,7 +63,7 @@ def from_settings(settings: Settings) -> ParameterSpace:
     else:
         space = Computed(Count(), settings.parameter_count)
     if space.total > MOST_PARAMETERS:
-        raise SettingsError(f"{names[0]} gives {space.total} parameters; at most {MOST_PARAMETERS} can be told apart")
+        raise SettingsError(f"{names[0]} gives too many parameters; at most {MOST_PARAMETERS} can be told apart")
     return space
 
 
@@ -108,7 +108,7 @@ def parse_grid(text: str) -> Grid:
     for part in text.split(","):
         axis = _axis(part.strip())
         if any(axis.name == other.name for other in axes):
-            raise SettingsError(f"PARAMETER_GRID={text} has two axes {axis.name!r}: give each a name of its own")
+            raise SettingsError(f"PARAMETER_GRID={text:.200} has two axes {axis.name!r:.200}: give each a name of its own")
         axes.append(axis)
     return Grid(tuple(axes))
 
@@ -118,16 +118,22 @@ def _axis(part: str) -> Axis:
     fields = rest.split(":")
     name = name.strip()
     if name.split() != [name] or not equals or len(fields) != 3:
-        raise SettingsError(f"PARAMETER_GRID: {part!r} is not of the form name=first:last:steps; write for example a=0:4:1000")
+        raise SettingsError(
+            f"PARAMETER_GRID: {part!r:.200} is not of the form name=first:last:steps; write for example a=0:4:1000"
+        )
     first, last = (_finite(end, part) for end in fields[:2])
     try:
         steps = int(fields[2])
     except ValueError:
         steps = 0
-    if steps < 1:
-        raise SettingsError(f"PARAMETER_GRID: {part!r} has {fields[2]!r} steps, not a whole number of at least 1")
+    if not 1 <= steps <= MOST_PARAMETERS:
+        raise SettingsError(
+            f"PARAMETER_GRID: {part!r:.200} has {fields[2]!r:.200} steps, not a whole number of at least 1, or too many"
+        )
     if steps == 1 and first != last:
-        raise SettingsError(f"PARAMETER_GRID: {part!r} has one step for two ends; take 2 steps, or make the ends equal")
+        raise SettingsError(f"PARAMETER_GRID: {part!r:.200} has one step for two ends; take 2 steps, or make the ends equal")
+    if not math.isfinite((last - first) * steps):
+        raise SettingsError(f"PARAMETER_GRID: {part!r:.200} has ends too far apart for floats in between: move them closer")
     return Axis(name, first, last, steps)
 
 
@@ -137,7 +143,7 @@ def _finite(text: str, part: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise SettingsError(f"PARAMETER_GRID: {part!r} has the end {text!r}, not a number")
+        raise SettingsError(f"PARAMETER_GRID: {part!r:.200} has the end {text!r:.200}, not a number")
     return value
 
 

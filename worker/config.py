@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from worker.errors import SettingsError
+from worker.errors import SettingsError, shorten
 from worker.messages import LARGEST_CHUNK
-from worker.retry import Policy
+from worker.retry import LONGEST_DELAY, Policy
 from worker.space import MOST_PARAMETERS
 
 Value = TypeVar("Value")
@@ -44,7 +44,7 @@ def _integer(least: int, most: int = MOST_PARAMETERS) -> Parser:
     return parse
 
 
-def _seconds(least: float) -> Parser:
+def _seconds(least: float, most: float = LONGEST_DELAY) -> Parser:
     def parse(text: str) -> float:
         try:
             value = float(text)
@@ -52,6 +52,8 @@ def _seconds(least: float) -> Parser:
             value = math.nan
         if not (math.isfinite(value) and value >= least):
             raise ValueError(f"is not a number of seconds of at least {least:g}")
+        if value > most:
+            raise ValueError(f"is more than {most:.0f} seconds")
         return value
 
     return parse
@@ -82,11 +84,14 @@ def _url(*schemes: str) -> Parser:
     def parse(text: str) -> str:
         try:
             parts = urlsplit(text)
-            port = parts.port
-        except ValueError as error:
-            raise ValueError(f"is not a URL ({error})") from None
-        if parts.scheme not in schemes or not parts.hostname or port == 0:
-            raise ValueError(f"is not a URL of the form {schemes[0]}://host:port/...")
+            is_one = parts.scheme in schemes and parts.hostname and parts.port != 0
+        except ValueError:  # its words may hold the password
+            is_one = False
+        if not is_one:
+            raise ValueError(
+                f"is not a URL of the form {schemes[0]}://host:port/... (in a password, write % and two hexadecimal digits for "
+                "any of / ? # [ ] @ %)"
+            )
         return text
 
     return parse
@@ -167,7 +172,7 @@ class Settings:
     state_file: str = setting("", str, "File that a worker keeps its state in, for a probe; empty: none.")
     ledger_path: str = setting("ledger.sqlite", str, "The ledger's SQLite file.")
     ledger_host: str = setting("127.0.0.1", str, "Address the ledger listens on.")
-    ledger_port: int = setting(8080, _integer(0), "Port the ledger listens on; 0: any free one.")
+    ledger_port: int = setting(8080, _integer(0, 65_535), "Port the ledger listens on; 0: any free one.")
     ledger_url: str = setting(
         "http://127.0.0.1:8080", _url("http", "https"), "Where `ttg watch`, `dead` and `results` find the ledger."
     )
@@ -189,10 +194,11 @@ class Settings:
             if not text:
                 continue
             try:
+                if text.encode(errors="ignore").decode() != text:
+                    raise ValueError("is not UTF-8")
                 values[item.name] = item.metadata["parse"](text)
             except ValueError as error:
-                shown = text if item.name not in SECRET else without_password(text)
-                raise SettingsError(f"{item.name.upper()}={shown} {error}") from None
+                raise SettingsError(f"{item.name.upper()}={_shown(item.name, text)} {error}") from None
         return cls(**values)
 
     @property
@@ -218,6 +224,8 @@ class Settings:
                 return file.read().strip()
         except OSError as error:
             raise SettingsError(f"BROKER_PASSWORD_FILE={self.broker_password_file} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"BROKER_PASSWORD_FILE={self.broker_password_file} does not hold a password in UTF-8") from None
 
     @property
     def worker(self) -> str:
@@ -246,9 +254,16 @@ class Settings:
         return next(str(item.metadata["meaning"]) for item in fields(cls) if item.name == name)
 
 
-SECRET = ("redis_url", "rabbitmq_url")
+URLS = ("redis_url", "rabbitmq_url", "ledger_url")
+
+
+def _shown(name: str, text: str) -> str:
+    """The value of a setting, fit for a sentence."""
+    if name == "broker_password":
+        return "***"
+    return shorten(without_password(text) if name in URLS else text, 200)
 
 
 def without_password(url: str) -> str:
     """`url` with its password hidden, for logs and sentences."""
-    return re.sub(r"//([^:@/]*):.*@|^(?!\w+://).*@", r"//\1:***@", url)
+    return re.sub(r"(?s)//([^:]*):.*@|^(?!\w+://).*@", r"//\1:***@", url)

@@ -54,10 +54,10 @@ class Reject(Exception):
     """Raised by a task function: this parameter is dead, more attempts would not help."""
 
 
-def shorten(text: str) -> str:
-    """`text` as it can be kept: cut to `MAX_ERROR_LENGTH` characters, of characters that have an encoding.
+def shorten(text: str, most: int = MAX_ERROR_LENGTH) -> str:
+    """`text` as it can be kept: cut to `most` characters, of characters that have an encoding.
 
     A file name that is not UTF-8 has half a surrogate in Python, and so has the error that names it.
     """
     text = text.encode(errors="backslashreplace").decode()
-    return text if len(text) <= MAX_ERROR_LENGTH else text[: MAX_ERROR_LENGTH - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -14,6 +14,9 @@ import tenacity
 
 from worker.errors import BrokerUnavailable
 
+LONGEST_DELAY = 30 * 86_400.0
+"""Seconds. RabbitMQ has no delay of more than 2**32 - 1 milliseconds, 49 days; a longer one was hardly meant."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -43,7 +46,7 @@ def decide(failed: Failed, attempt: int, policy: Policy) -> float | None:
     if failed.final or attempt >= policy.max_attempts:
         return None
     if failed.after is not None:
-        return max(failed.after, 0.0)
+        return min(max(failed.after, 0.0), LONGEST_DELAY)
     return policy.delays[min(attempt, len(policy.delays)) - 1] if policy.delays else 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def test_every_setting_is_read_from_its_name_in_capitals() -> None:
         ("CHUNK_SIZE", "ten", "is not a whole number of at least 1"),
         ("CHUNK_SIZE", "1000001", "is more than 1000000"),
         ("SEED", str(2**63), "is more than 9223372036854775807"),
+        ("LEDGER_PORT", "65536", "is more than 65535"),
+        ("RETRY_DELAYS", "1,1e300", "is more than 2592000 seconds"),
         ("LEASE_SECONDS", "0", "is not a number of seconds of at least 0.1"),
         ("LEASE_SECONDS", "nan", "is not a number of seconds of at least 0.1"),
         ("RETRY_DELAYS", "1,,5", "is not a number of seconds"),
@@ -54,6 +57,14 @@ def test_a_password_never_appears_in_a_sentence() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environ({"REDIS_URL": "http://user:hush@host"})
     assert "hush" not in str(caught.value)
+    for password in ("a/hush", "a#hush", "℀hush", "a\nhush", "[hush"):
+        for name in ("REDIS_URL", "RABBITMQ_URL", "LEDGER_URL"):
+            with pytest.raises(SettingsError, match="in a password, write %") as caught:
+                Settings.from_environ({name: f"redis://user:{password}@host:x"})
+            assert "hush" not in str(caught.value)
+    with pytest.raises(SettingsError, match=r"BROKER_PASSWORD=\*\*\* is not UTF-8"):
+        Settings.from_environ({"BROKER_PASSWORD": os.fsdecode(b"hush\xff")})
+    assert without_password("redis://@:hush@host") == "redis://@:***@host"
     assert without_password("amqps://user:p@ss:word@host:5671/%2F") == "amqps://user:***@host:5671/%2F"
     assert without_password("redis://host:6379/0") == "redis://host:6379/0"
 
@@ -64,6 +75,16 @@ def test_a_password_file_goes_before_the_password(tmp_path: Path) -> None:
     assert settings.password == "hush"
     with pytest.raises(SettingsError, match="BROKER_PASSWORD_FILE=/nowhere cannot be read"):
         _ = Settings.from_environ({"BROKER_PASSWORD_FILE": "/nowhere"}).password
+    (tmp_path / "password").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="does not hold a password in UTF-8"):
+        _ = settings.password
+
+
+def test_a_value_that_is_not_utf_8_is_refused_and_a_long_one_is_cut() -> None:
+    with pytest.raises(SettingsError, match=r"WORKER_NAME=caf\\udce9 is not UTF-8"):
+        Settings.from_environ({"WORKER_NAME": os.fsdecode(b"caf\xe9")})
+    with pytest.raises(SettingsError, match=r"^CHUNK_SIZE=9{199}… is not a whole number"):
+        Settings.from_environ({"CHUNK_SIZE": "9" * 5_000})
 
 
 def test_what_is_required_and_missing_is_named_with_its_meaning() -> None:

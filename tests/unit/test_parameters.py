@@ -64,6 +64,10 @@ class TestWhichSpace:
         with pytest.raises(SettingsError, match="at most 9223372036854775807"):
             from_settings(Settings(parameter_count=2**63))
 
+    def test_more_than_python_prints_is_refused(self) -> None:
+        with pytest.raises(SettingsError, match="too many parameters"):
+            from_settings(Settings(parameter_grid=",".join(f"a{number}=0:1:{2**62}" for number in range(300))))
+
     def test_digest_tells_spaces_apart_and_stays(self, write: Write) -> None:
         grid = Settings(parameter_grid="a=0:1:4")
         settings = [
@@ -94,6 +98,8 @@ class TestGrid:
             ("a=0:inf:2", "'a=0:inf:2' has the end 'inf', not a number"),
             ("a=0:4:0", "'a=0:4:0' has '0' steps"),
             ("a=0:4:1.5", "'a=0:4:1.5' has '1.5' steps"),
+            ("a=0:1:9223372036854775808", "'a=0:1:9223372036854775808' has '9223372036854775808' steps"),
+            ("a=-1e308:1e308:3", "'a=-1e308:1e308:3' has ends too far apart"),
             ("a=0:4:1", "'a=0:4:1' has one step for two ends"),
             ("a=0:4:2,a=0:4:3", "has two axes 'a'"),
         ],

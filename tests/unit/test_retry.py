@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import BrokerRefused, BrokerUnavailable
-from worker.retry import Failed, Policy, decide, reconnecting
+from worker.retry import LONGEST_DELAY, Failed, Policy, decide, reconnecting
 
 LADDER = Policy((1.0, 5.0, 25.0), 4)
 
@@ -27,6 +27,10 @@ def test_a_delay_that_the_function_asked_for_goes_before_the_ladder_but_not_beyo
     assert decide(Failed("x", after=60.0), 1, LADDER) == 60.0
     assert decide(Failed("x", after=-3.0), 1, LADDER) == 0.0
     assert decide(Failed("x", after=60.0), 4, LADDER) is None
+
+
+def test_no_delay_is_longer_than_a_broker_can_keep_a_message() -> None:
+    assert decide(Failed("x", after=1e300), 1, LADDER) == LONGEST_DELAY
 
 
 def test_reconnecting_waits_longer_and_longer_until_it_succeeds() -> None:
