@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -195,3 +196,15 @@ def test_an_authority_file_that_is_not_there_is_named(programs: Programs, settin
 
     with pytest.raises(BrokerRefused, match=r"BROKER_CA_FILE=/nowhere/ca\.pem"):
         programs.unopened(secure).open()
+
+
+def test_an_address_that_accepts_and_never_answers_is_waited_for(
+    kind: object, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time-out and pika's run out together, and either may come first: hence many times."""
+    monkeypatch.setattr("worker.brokers.amqp.CONNECT_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        url = f"amqp://127.0.0.1:{silent.getsockname()[1]}/"
+        for _ in range(20):
+            with pytest.raises(BrokerUnavailable, match="did not connect"):
+                Link(replace(settings, rabbitmq_url=url), "test")
