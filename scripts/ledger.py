@@ -64,7 +64,7 @@ class Ledger:
         specification: the run as it is asked for now; the store knows the code it began with.
         broker: not yet open.
         desk: where the HTTP server finds the status, and leaves requests.
-        clock: seconds since the epoch.
+        clock: seconds since the epoch, never set back or forward (`steady_clock`): intervals are measured by it too.
         sleep: waits some seconds, or until a stop.
     """
 
@@ -78,7 +78,7 @@ class Ledger:
         *,
         desk: Desk,
         stop: StopSignal,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self._settings = settings
@@ -88,7 +88,7 @@ class Ledger:
         self._broker = broker
         self._desk = desk
         self._stop = stop
-        self._clock = clock
+        self._clock = clock = clock or steady_clock()
         self._sleep = sleep or stop.sleep
         self._tally = store.load()
         self._intake = Intake(store.began, store, self._tally, accept_changed_code=settings.accept_changed_code, clock=clock)
@@ -312,6 +312,15 @@ class Ledger:
             changed_code=self._store.changed_code(SHOWN),
             events=self._store.recent(SHOWN),
         )
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds since the epoch as the machine has them now, and from now on by its monotonic clock.
+
+    A clock that somebody sets back by an hour would otherwise stop every tick, and with them repair, for that hour.
+    """
+    offset = time.time() - time.monotonic()
+    return lambda: time.monotonic() + offset
 
 
 def main(argv: Sequence[str] | None = None) -> int:

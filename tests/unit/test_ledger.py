@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.api import Desk, RetryDead
-from scripts.ledger import Ledger
+from scripts.ledger import Ledger, steady_clock
 from scripts.store import Store
 from tests.memory_broker import ManualClock, MemoryBroker, MemoryServer
 from tests.unit.ledgers import failed, result, run_of, settings_of, space_of
@@ -205,3 +206,11 @@ def test_it_ends_by_itself_only_if_it_is_told_to(stage: Stage) -> None:
     stage.ledger.run(until_complete=True)
     assert stage.desk.status["state"] == "complete"
     assert stage.server.bodies(Queue.RESULTS) == []
+
+
+def test_the_ledgers_clock_does_not_follow_one_that_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = time.time
+    steady = steady_clock()
+    before = steady()
+    monkeypatch.setattr(time, "time", lambda: right() - 3600)
+    assert before <= steady() < before + 60
