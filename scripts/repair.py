@@ -95,7 +95,7 @@ class Repair:
             ranges, end = self._next(len(self._cells) if seeding else self._seeded)
             bodies = self._bodies(ranges)
             if seeding:
-                self._position = self._broker.seed(self._position, bodies, end)
+                self._position = self._seeded = self._broker.seed(self._position, bodies, end)  # back, if the broker lost it
             else:
                 self._broker.publish(Queue.TASKS, bodies)
                 self._position = end

@@ -90,6 +90,18 @@ def test_a_seed_that_overtakes_is_not_repeated() -> None:
     assert published(server, skip=1) == [(60, 70), (70, 80), (80, 90), (90, 100)]
 
 
+def test_a_broker_that_loses_everything_in_the_middle_of_a_repair_is_seeded_from_the_beginning() -> None:
+    server = MemoryServer(position=30)
+    started = Repair(settings_of(TOTAL), run_of(TOTAL), space_of(TOTAL), MemoryBroker(server), cells({}), ())
+    server.lose_everything()
+    for _ in range(3):
+        if not started.is_finished:
+            started.go_on()
+    assert started.is_finished
+    assert server.position == TOTAL
+    assert {start for start, _stop in published(server)} == set(range(0, TOTAL, 10))
+
+
 def cells(states: dict[int, range]) -> Cells:
     content = bytearray(TOTAL)
     for state, indices in states.items():
