@@ -78,9 +78,14 @@ class Campaign:
                     number = self._numbers[backend].get_nowait()
                 except Empty:
                     return
+                schedule = draw(backend, number)
                 folder = self._folder / f"{backend}-{number}"
                 folder.mkdir()
-                outcome = Trial(draw(backend, number), broker, folder).run()
+                try:
+                    outcome = Trial(schedule, broker, folder).run()
+                except Exception as error:  # whatever it is, the other schedules go on
+                    outcome = Outcome(schedule, [f"the trial itself failed: {error!r}"])
+                    broker.restart(empty=True)
                 self._take(outcome, folder)
 
     def _take(self, outcome: Outcome, folder: Path) -> None:

@@ -44,6 +44,8 @@ class Injection:
             return False, None
 
     def _strike(self, fault: Fault) -> Mend | None:
+        if fault.target == BROKER:
+            self._server.process.thaw()  # a frozen one would not hear of the next fault
         match fault.kind:
             case Kind.KILL | Kind.TERM | Kind.FREEZE if fault.target != BROKER:
                 return self._signal(fault)
