@@ -13,6 +13,7 @@ import datetime
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -151,11 +152,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     campaign = Campaign(
         [chosen.backend] if chosen.backend else BACKENDS, chosen.seed, chosen.schedules, chosen.lanes, folder, console
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: brokers and programs are ended first
     began = time.monotonic()
     try:
         campaign.run()
     except KeyboardInterrupt:
         console.print("interrupted")
+        shutil.rmtree(folder)
         return INTERRUPTED
     show(campaign, console)
     if chosen.page:
