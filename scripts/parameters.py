@@ -253,7 +253,7 @@ def _header(columns: list[str], lines: _Lines) -> list[str]:
     if "" in names:
         lines.malformed(1, f"gives column {names.index('') + 1} no name: it must name every column")
     if repeated := [name for name in columns if columns.count(name) > 1]:
-        lines.malformed(1, f"names the column {repeated[0]!r} twice: give each a name of its own")
+        lines.malformed(1, f"names the column {repeated[0]!r:.200} twice: give each a name of its own")
     if all(map(_is_number, names)):
         lines.malformed(1, "holds numbers only: it must name the columns")
     return columns
