@@ -7,6 +7,7 @@ the SQLite file, on a connection of its own.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -93,8 +94,9 @@ def application(desk: Desk, path: Path) -> Starlette:
         except TimeoutError:
             asked.answer.cancel()
             raise HTTPException(503, f"not now, try again later: {desk.problem or 'the ledger is busy'}") from None
-        except TtgError as error:
-            raise HTTPException(503, str(error)) from None
+
+    def not_now(_request: Request, error: Exception) -> Response:
+        return PlainTextResponse(f"{error}\n", status_code=503)
 
     return Starlette(
         routes=[
@@ -105,7 +107,8 @@ def application(desk: Desk, path: Path) -> Starlette:
             Route("/events", events),
             Route("/healthz", healthz),
             Route("/dead/retry", retry_dead, methods=["POST"]),
-        ]
+        ],
+        exception_handlers={TtgError: not_now},
     )
 
 
@@ -153,6 +156,6 @@ def _csv(path: Path, table: reading.Table, name: str) -> Response:
 
 
 def _integer(text: str, name: str) -> int:
-    if not text.isdecimal():
-        raise HTTPException(400, f"{name}={text} is not a whole number")
+    if not re.fullmatch("[0-9]{1,18}", text):  # SQLite's integers have one digit more
+        raise HTTPException(400, f"{name}={text:.200} is not a whole number of at most 18 digits")
     return int(text)

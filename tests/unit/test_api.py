@@ -71,6 +71,14 @@ def test_settled_counts_the_parameters_of_a_range_that_have_an_outcome(service: 
     answer = httpx.get(f"{service.url}/settled?first=1&last=8")  # the values of 2 and 3, and 7 dead
     assert answer.json() == {"settled": 3}
     assert httpx.get(f"{service.url}/settled?first=1").status_code == 400
+    for number in (str(10**18), "9" * 5_000, "٣", "²"):
+        assert httpx.get(f"{service.url}/settled", params={"first": "1", "last": number}).status_code == 400
+
+
+def test_a_ledger_file_that_cannot_be_read_now_is_a_sentence_and_not_an_error_of_the_server(service: Service) -> None:
+    service.books.path.rename(service.folder / "moved")
+    answer = httpx.get(f"{service.url}/events")
+    assert (answer.status_code, "cannot be read" in answer.text) == (503, True)
 
 
 def test_events_can_be_followed(service: Service) -> None:
