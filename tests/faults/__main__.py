@@ -28,10 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.figures import COLUMNS, rows, summary
+from tests.faults.outcome import Outcome
 from tests.faults.page import PAGE, replace_part
 from tests.faults.schedule import draw
 from tests.faults.servers import server
-from tests.faults.trial import Outcome, Trial
+from tests.faults.trial import Trial
 from worker.errors import TtgError
 from worker.program import INTERRUPTED, exit_status
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.trial import Outcome
+from tests.faults.outcome import Outcome
 
 COLUMNS = ("fault", "injected", "alone", "recomputed", "recovery, median", "worst")
 
@@ -19,7 +19,7 @@ class Row:
         injected: how often it struck, in whatever company.
         alone: how often nothing else struck that run; the figures below are of these.
         recomputed: calls made again.
-        recoveries: seconds (`tests.faults.trial.Strike`).
+        recoveries: seconds (`tests.faults.outcome.Strike`).
     """
 
     label: str

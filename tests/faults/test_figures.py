@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.faults.checker import Verdict
 from tests.faults.figures import rows, summary
+from tests.faults.outcome import Outcome, Strike
 from tests.faults.schedule import LEDGER, Fault, Kind, Moment, Schedule
-from tests.faults.trial import Outcome, Strike
 
 KILL = Fault(Kind.KILL, "worker-2", Moment())
 CUT = Fault(Kind.CUT, LEDGER, Moment())

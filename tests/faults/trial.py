@@ -11,15 +11,15 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scripts.processes import ask
 from tests.faults import task
 from tests.faults.actor import Actor
-from tests.faults.checker import Evidence, Verdict, judge
+from tests.faults.checker import Evidence, judge
 from tests.faults.injection import Injection
+from tests.faults.outcome import Outcome, Strike
 from tests.faults.points import Stop
 from tests.faults.program import Plan
 from tests.faults.proxy import Proxy
@@ -42,40 +42,6 @@ NETWORK = (Kind.CUT, Kind.HOLD, Kind.DELAY, Kind.LOSE_REPLY)
 
 class Late(Exception):
     """What must come to pass did not, in time."""
-
-
-@dataclass(slots=True)
-class Strike:
-    """A fault that struck: when, what was called and had no outcome then, and the seconds until all of that had one.
-
-    Without anything in hand at that moment, it is the seconds until the next outcome.
-    """
-
-    fault: Fault
-    at: float
-    in_hand: frozenset[int]
-    outcomes: int
-    recovery: float | None = None
-
-    def look(self, now: float, outcomes: frozenset[int]) -> None:
-        if self.recovery is None and (self.in_hand <= outcomes if self.in_hand else len(outcomes) > self.outcomes):
-            self.recovery = now - self.at
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a schedule.
-
-    Attributes:
-        problems: one sentence for each thing that must not be; empty: the run withstood.
-        seconds: until the run was complete.
-    """
-
-    schedule: Schedule
-    problems: list[str] = field(default_factory=list)
-    strikes: list[Strike] = field(default_factory=list)
-    verdict: Verdict = field(default_factory=Verdict)
-    seconds: float = 0.0
 
 
 class Trial:
