@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -30,6 +31,7 @@ class Fault:
     Attributes:
         what: what it is, for the reader of the page.
         lasts: seconds from the strike until it is undone.
+        calls: indices whose calls are the strike; empty: it comes at `STRIKE_AT`.
         workers: pods of the run.
         environment: variables that its workers have.
         values: Helm's arguments for its run.
@@ -39,6 +41,7 @@ class Fault:
     what: str
     strike: Strike
     lasts: float = 0.0
+    calls: frozenset[int] = frozenset()
     workers: int = WORKERS
     environment: Mapping[str, str] = field(default_factory=dict)
     values: tuple[str, ...] = ()
@@ -92,11 +95,12 @@ def pause_node(ground: Ground) -> Iterator[None]:
 def cut_off_node(ground: Ground) -> Iterator[None]:
     """Drop every packet that comes to the node or leaves it, its pods' too; connections stall."""
     node = ground.victim()
-    rules = (["PREROUTING", "--in-interface=eth0"], ["POSTROUTING", "--out-interface=eth0"])
+    rules = (("PREROUTING", "--in-interface"), ("POSTROUTING", "--out-interface"))
 
     def change(action: str) -> None:
         for chain, interface in rules:
-            run(["docker", "exec", node, "iptables", "--wait", "--table=mangle", action, chain, interface, "--jump=DROP"])
+            rule = (action, chain, interface, "eth0", "--jump", "DROP")
+            run(["docker", "exec", node, "iptables", "--wait", "--table", "mangle", *rule])
 
     try:
         change("--insert")
@@ -110,9 +114,13 @@ def cut_off_node(ground: Ground) -> Iterator[None]:
 def drain_node(ground: Ground) -> Iterator[None]:
     node = ground.victim()
     cluster = Place(CONTEXT)
+    drain = cluster.command("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={RETURN_SECONDS}s")
     try:
-        cluster.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
-        yield
+        with subprocess.Popen(drain, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            yield  # it waits for each pod to be gone
+            _, said = process.communicate()
+        if process.returncode:
+            raise CommandFailed(f"node {node} could not be drained: {said.strip()}")
     finally:
         cluster.kubectl("uncordon", node)
 
@@ -126,9 +134,15 @@ def upgrade(ground: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def nothing(_ground: Ground) -> Iterator[None]:
-    """The task does it by itself."""
+def eat_memory(ground: Ground) -> Iterator[None]:
+    """The task does it by itself.
+
+    Raises:
+        NotThere: it took no worker down.
+    """
     yield
+    if not any(pod.restarts for pod in ground.pods("worker")):
+        raise NotThere("no worker was ended for want of memory: the cluster does not impose limits")
 
 
 def await_node(name: str) -> None:
@@ -165,9 +179,17 @@ FAULTS = (
     Fault(
         "memory",
         "two parameters eat memory beyond the container's limit at every attempt; one lets the kernel end the whole worker",
-        nothing,
-        workers=2 * WORKERS,  # Kubernetes starts a container that ends again and again later and later
-        environment={cluster_task.HUNGRY: "yes"},
-        values=("--set-string=worker.resources.limits.memory=128Mi",),
+        eat_memory,
+        calls=frozenset({cluster_task.EATS_ALONE, cluster_task.EATS_WORKER}),
+        # A dozen workers' deaths until the culprit is found: a short lease, few deaths for each step, and enough pods, because
+        # Kubernetes waits ever longer before it starts a container again.
+        workers=2 * WORKERS,
+        environment={cluster_task.HUNGRY: "yes", "MAX_DELIVERIES": "2"},
+        values=(
+            "--set=worker.leaseSeconds=2",
+            # All that is asked for is guaranteed, and so the worker is not one of the kernel's first choices anyway.
+            *(f"--set=worker.resources.{kind}.cpu=300m" for kind in ("requests", "limits")),
+            *(f"--set=worker.resources.{kind}.memory=128Mi" for kind in ("requests", "limits")),
+        ),
     ),
 )

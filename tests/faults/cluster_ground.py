@@ -23,7 +23,11 @@ HERE = Path(__file__).parent
 COUNT = 900
 MAX_ATTEMPTS = 3
 WORKERS = 3
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 2.0
+"""A ledger that does not answer for so long gets a new port-forward: the old one may hang."""
+
+BROKERS = {"redis": ("Redis", ("redis-cli", "--version")), "rabbitmq": ("RabbitMQ", ("rabbitmqctl", "version"))}
+"""Each one's name, and the command that ends with its version."""
 
 NAMESPACE = """\
 apiVersion: v1
@@ -132,6 +136,17 @@ class Ground:
     def upgrade(self, *values: str) -> None:
         """Upgrade the release in the middle of its run; returns when Kubernetes was told."""
         self.release.begin_upgrade(*self._values, *values)
+
+    def versions(self) -> str:
+        """What is under test, for the page."""
+        node = self.place.get("node", self.home)["status"]["nodeInfo"]
+        image = run(["docker", "inspect", "--format={{.Config.Image}}", self.home]).strip()
+        (release,) = json.loads(self.place.helm("list", "--output=json"))
+        broker = f"{BROKERS[self.backend][0]} {self.release.execute('broker', *BROKERS[self.backend][1]).split()[-1]}"
+        return (
+            f"{broker}; Kubernetes {node['kubeletVersion']} ({image}), {node['containerRuntimeVersion'].replace('://', ' ')}, "
+            f"Linux {node['kernelVersion']}, chart {release['chart']}"
+        )
 
     # --- what is to be seen ---------------------------------------------------------------------------------------------
 

@@ -17,10 +17,12 @@ LOG = "FAULTS_CALLS"
 PACE = "FAULTS_PACE"
 HUNGRY = "FAULTS_HUNGRY"
 """Set: these two eat memory, at every attempt."""
-EATS_ALONE = 100
-EATS_WORKER = 200
-"""Lets the kernel end the worker first. Under cgroup v2 Kubernetes has it end the whole container anyway (memory.oom.group); under
-v1 it would end the process that has the most."""
+EATS_ALONE = 200
+EATS_WORKER = 210
+"""Has the kernel end the worker and not its child. Under cgroup v2 Kubernetes has it end the whole container anyway
+(memory.oom.group); under v1 it would end the process that has the most."""
+NEVER, LATER = 41, 7
+"""Of 97: one fails at every attempt, one at the first."""
 MEAL = 2**24
 FULL = 2**30
 """Bytes: taken at once, and beyond any limit."""
@@ -34,9 +36,9 @@ def compute(parameter: int, context: Context) -> dict[str, int]:
         if parameter == EATS_WORKER:
             Path("/proc/1/oom_score_adj").write_text("1000")
         _eat()
-    if parameter % 97 == 41:
+    if parameter % 97 == NEVER:
         raise ValueError(f"{parameter} never works")
-    if context.attempt == 1 and parameter % 97 == 7:
+    if context.attempt == 1 and parameter % 97 == LATER:
         raise OSError(f"{parameter} does not work the first time")
     return {"parameter": parameter, "square": parameter * parameter}
 
@@ -44,7 +46,12 @@ def compute(parameter: int, context: Context) -> dict[str, int]:
 def value(index: int, environment: Mapping[str, str]) -> Any:
     """The right value of `index` under the variables that the workers had; None: the parameter must be dead."""
     hungry = environment.get(HUNGRY) and index in (EATS_ALONE, EATS_WORKER)
-    return None if hungry or index % 97 == 41 else {"parameter": index, "square": index * index}
+    return None if hungry or index % 97 == NEVER else {"parameter": index, "square": index * index}
+
+
+def raises(index: int) -> bool:
+    """Whether a call for `index` may end in an exception, after which it waits for another attempt."""
+    return index % 97 in (NEVER, LATER)
 
 
 def _log(context: Context) -> None:

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from scripts.text import duration
+from tests.faults import cluster_task
 from tests.faults.checker import Verdict, judge
 from tests.faults.cluster_faults import Fault
 from tests.faults.cluster_ground import COUNT, MAX_ATTEMPTS, Ground
 
 STRIKE_AT = 0.3
+"""Of the parameters have an outcome."""
 PATIENCE = 300.0
 """Seconds each step of a run may take, on two cores."""
 LOOK_SECONDS = 0.2
@@ -32,7 +35,8 @@ class Outcome:
 
     Attributes:
         problems: one sentence for each thing that must not be; empty: it withstood.
-        in_hand: indices that had been called and had no outcome at the moment of the strike.
+        in_hand: indices that had been called and had no outcome at the moment of the strike; those that wait for another attempt
+            after an exception left out.
         recovery: seconds from the strike until all of these had an outcome in the ledger; None: they never had.
     """
 
@@ -45,20 +49,21 @@ class Outcome:
 
 
 class Trial:
-    """Carries out one run; `ground` is as it was found afterwards, the run's ledger file apart."""
+    """Carries out one run, named `name`; the cluster is as it was found afterwards."""
 
-    def __init__(self, ground: Ground, fault: Fault, say: Say) -> None:
+    def __init__(self, ground: Ground, fault: Fault, name: str, say: Say) -> None:
         self._ground = ground
         self._fault = fault
+        self._name = name
         self._say = say
         self._outcome = Outcome(ground.backend, fault)
         self._struck = 0.0
 
     def run(self) -> Outcome:
         ground, fault, outcome = self._ground, self._fault, self._outcome
-        ground.begin(fault.name, fault.workers, fault.environment, *fault.values)
+        ground.begin(self._name, fault.workers, fault.environment, *fault.values)
         try:
-            self._until(lambda: ground.status().get("done", 0) >= STRIKE_AT * COUNT, "on its way")
+            self._until(self._is_due, "on its way")
             self._strike()
             self._until(lambda: ground.status().get("state") == "complete", "complete")
             self._until(self._is_quiet, "quiet")
@@ -69,19 +74,33 @@ class Trial:
         outcome.problems += outcome.verdict.sentences()
         return outcome
 
+    def _is_due(self) -> bool:
+        if self._fault.calls:
+            return self._fault.calls <= self._called()
+        return bool(self._ground.status().get("done", 0) >= STRIKE_AT * COUNT)
+
+    def _called(self) -> frozenset[int]:
+        return frozenset(call.index for call in self._ground.calls())
+
     def _strike(self) -> None:
         """Let the fault come, last and go."""
-        called = {call.index for call in self._ground.calls()}
-        known = self._ground.outcomes()
-        self._outcome.in_hand = frozenset(called) - (known or frozenset())
-        self._say(f"{self._fault.name}: struck with {len(known or ())} of {COUNT} done, {len(self._outcome.in_hand)} in hand")
+        self._until(self._is_seen, "to be seen in the ledger")
+        self._say(f"{self._fault.name} comes with {len(self._outcome.in_hand)} of {COUNT} in hand")
         self._struck = time.monotonic()
         with ExitStack() as stack:
             stack.enter_context(self._fault.strike(self._ground))
             end = self._struck + self._fault.lasts
             self._until(lambda: self._outcome.recovery is not None and time.monotonic() >= end, "recovered")
-            if self._fault.lasts:
-                self._say(f"undone after {time.monotonic() - self._struck:.0f} s")
+        self._say(f"it is over after {duration(time.monotonic() - self._struck)}")
+
+    def _is_seen(self) -> bool:
+        """Put down what is in hand."""
+        called = self._called()
+        known = self._ground.outcomes()
+        if known is None:
+            return False
+        self._outcome.in_hand = frozenset(index for index in called - known if not cluster_task.raises(index))
+        return True
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -97,7 +116,7 @@ class Trial:
         known = self._ground.outcomes()
         if known is not None and self._outcome.in_hand <= known:
             self._outcome.recovery = time.monotonic() - self._struck
-            self._say(f"recovered after {self._outcome.recovery:.1f} s")
+            self._say(f"recovered after {duration(self._outcome.recovery)}")
 
     def _is_quiet(self) -> bool:
         """Whether every worker is back with nothing in hand: one that was away may have old results to settle."""
