@@ -1,7 +1,7 @@
 """A broker in memory, for unit tests: real encoded bytes, the contract of `worker.brokers.base`, and a clock that tests move.
 
-It has leases, as Redis Streams does. `MemoryServer` is what outlives a connection: it can go down, come back, and lose all it
-holds; a `MemoryBroker` is one connection to it.
+It has leases, as Redis Streams does, or does without, as RabbitMQ does. `MemoryServer` is what outlives a connection: it can
+go down, come back, and lose all it holds; a `MemoryBroker` is one connection to it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,21 @@ class Entry:
 
 @dataclass
 class MemoryServer:
-    """The queues of one run. While `down` is set, every call of every connection raises `BrokerUnavailable`."""
+    """The queues of one run. While `down` is set, every call of every connection raises `BrokerUnavailable`.
+
+    Attributes:
+        leases: whether a task that a lost connection held waits for its lease, and whatever happens together is one step
+            (Redis Streams). Otherwise it goes to others at once, results are durable before and apart from the removal of
+            their task, and so are seeded tasks and the position (RabbitMQ).
+        seeding: without leases, the connection that seeds; another one is turned away.
+    """
 
     clock: Callable[[], float] = field(default_factory=ManualClock)
     lease_seconds: float = 10.0
+    leases: bool = True
     down: bool = False
     position: int = 0
+    seeding: MemoryBroker | None = None
     queues: dict[Queue, list[Entry]] = field(default_factory=lambda: {queue: [] for queue in Queue})
 
     def lose_everything(self) -> None:
@@ -64,27 +73,61 @@ class MemoryServer:
     def available(self, queue: Queue) -> list[Entry]:
         """What a consumer of `queue` could be given now, oldest first."""
         now = self.clock()
+        leases = self.leases and queue is Queue.TASKS  # the other queues have one reader
         return [
-            entry for entry in self.queues[queue] if (entry.expires <= now if entry.owner is not None else entry.ready_at <= now)
+            entry
+            for entry in self.queues[queue]
+            if (entry.ready_at <= now if entry.owner is None else leases and entry.expires <= now)
         ]
 
 
-class MemoryBroker:
-    """One connection. `sleep` is how it waits for messages; a `ManualClock`'s own moves the clock instead."""
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What `settle` was asked for."""
 
-    def __init__(self, server: MemoryServer, sleep: Callable[[float], None] | None = None) -> None:
+    delivery: Delivery
+    results: Sequence[bytes]
+    retries: Sequence[Delayed]
+
+
+class MemoryBroker:
+    """One connection. `sleep` is how it waits for messages; a `ManualClock`'s own moves the clock instead.
+
+    `between` is called between two steps of one method that others may come in between.
+    """
+
+    def __init__(
+        self,
+        server: MemoryServer,
+        sleep: Callable[[float], None] | None = None,
+        between: Callable[[str], None] = lambda _step: None,
+    ) -> None:
         self.server = server
         self._sleep = sleep if sleep is not None else getattr(server.clock, "sleep", lambda _seconds: None)
+        self._between = between
         self._queue: Queue | None = None
-        self._settlements: list[tuple[Delivery, Sequence[bytes], Sequence[Delayed]]] = []
+        self._settlements: list[Settlement] = []
+        self._is_cut = False
         self.calls: list[str] = []
 
+    def cut(self) -> None:
+        """The connection breaks: nothing works until `open`. Without leases, what it held goes to others at once."""
+        self._is_cut = True
+        if not self.server.leases:
+            self._let_go()
+
     def open(self, consume: Queue | None = None) -> None:
+        self._is_cut = False
         self._call("open")
         self._queue = consume
         if consume is Queue.RESULTS:
             for entry in self.server.queues[consume]:
                 entry.owner = None
+        if not self.server.leases:
+            self._let_go()
+            settlements, self._settlements = self._settlements, []
+            for settlement in settlements:  # nobody knows which of them arrived, and the deliveries are void
+                self._add(settlement.results)
 
     def publish(self, queue: Queue, bodies: Sequence[bytes]) -> None:
         self._call("publish")
@@ -93,10 +136,18 @@ class MemoryBroker:
 
     def seed(self, position: int, bodies: Sequence[bytes], end: int) -> int:
         self._call("seed")
+        if not self.server.leases:
+            if self.server.seeding not in (None, self):
+                raise BrokerUnavailable("another seed is at work")
+            self.server.seeding = self
         if position == self.server.position and end > position:
             for body in bodies:
                 self.server.add(Queue.TASKS, body)
+            if not self.server.leases:
+                self._between("seed")
+                self._check()
             self.server.position = end
+        self.server.seeding = None
         return self.server.position
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
@@ -114,7 +165,10 @@ class MemoryBroker:
         self._call("pause")  # nothing is ever sent ahead
 
     def settle(self, delivery: Delivery, results: Sequence[bytes] = (), retries: Sequence[Delayed] = ()) -> None:
-        self._settlements.append((delivery, results, retries))
+        settlement = Settlement(delivery, results, retries)
+        self._settlements.append(settlement)
+        if not self.server.leases and not self._is_cut and not self.server.down:
+            self._make_durable(settlement)
 
     def flush(self) -> None:
         self._call("flush")
@@ -161,18 +215,24 @@ class MemoryBroker:
 
     def close(self) -> None:
         self.calls.append("close")
+        self._let_go()
+
+    def _let_go(self) -> None:
         for entries in self.server.queues.values():
             for entry in entries:
                 if entry.owner is self:
                     entry.owner = None
+        if self.server.seeding is self:
+            self.server.seeding = None
 
     def _call(self, name: str) -> None:
         self._check()
         self.calls.append(name)
 
     def _check(self) -> None:
-        if self.server.down:
-            raise BrokerUnavailable("the memory broker is down")
+        if self.server.down or self._is_cut:
+            self._is_cut = True
+            raise BrokerUnavailable("the memory broker is down" if self.server.down else "the connection is cut")
 
     def _consumed(self) -> Queue:
         assert self._queue is not None, "receive needs open(consume=...)"
@@ -193,14 +253,22 @@ class MemoryBroker:
 
     def _carry_out(self) -> None:
         settlements, self._settlements = self._settlements, []
-        for delivery, results, retries in settlements:
-            if not self._owns(delivery):
+        for settlement in settlements:
+            if not self._owns(settlement.delivery):
                 continue  # late: somebody else has it, and their outcome counts
-            for body in results:
-                self.server.add(Queue.RESULTS, body)
-            for retry in retries:
+            if self.server.leases:
+                self._make_durable(settlement)
+            self.server.queues[self._consumed()].remove(settlement.delivery.handle)
+
+    def _make_durable(self, settlement: Settlement) -> None:
+        self._add(settlement.results)
+        if self._owns(settlement.delivery):  # otherwise the retries are left to whoever has it now
+            for retry in settlement.retries:
                 self.server.add(Queue.TASKS, retry.body, retry.delay)
-            self.server.queues[self._consumed()].remove(delivery.handle)
+
+    def _add(self, results: Sequence[bytes]) -> None:
+        for body in results:
+            self.server.add(Queue.RESULTS, body)
 
 
 def _fits(broker: MemoryBroker) -> Broker:
