@@ -88,6 +88,7 @@ class Consumer:
         self._state = StateFile(settings.state_file, clock)
         self._in_hand: dict[int, InHand] = {}  # by the identity of the chunk
         self._computed: list[Computed] = []
+        self._alone = False  # what is in hand shall have no company
         self._extended = clock()
         self._reported = clock() - settings.report_seconds  # the first turn says hello
 
@@ -189,9 +190,27 @@ class Consumer:
         if delivery.deliveries >= self._settings.max_deliveries:
             self._narrow(delivery, chunk)
             return
+        if not self._is_welcome(delivery):
+            self._broker.release([delivery])
+            return
         executor = min(self._ready(), key=lambda executor: len(executor.chunks))
         self._in_hand[id(chunk)] = InHand(chunk, body, [delivery])
         executor.submit(chunk)
+
+    def _is_welcome(self, delivery: Delivery) -> bool:
+        """Whether a chunk may join what is in hand.
+
+        One that would be narrowed at its next loss is computed alone: chunks that a worker has in hand together are lost
+        together, and the neighbours of the one that takes workers down would be blamed with it.
+        """
+        suspect = delivery.deliveries > 0 and delivery.deliveries + 1 >= self._settings.max_deliveries
+        if self._in_hand:
+            self._alone |= suspect  # no more company until it had its turn
+            return not self._alone
+        self._alone = suspect
+        if suspect:
+            self._broker.pause()
+        return True
 
     def _narrow(self, delivery: Delivery, chunk: Chunk) -> None:
         """A chunk that was lost with its worker again and again: split it, or blame the parameter that stands alone."""
@@ -303,6 +322,8 @@ class Consumer:
 
     def _room(self) -> int:
         """How many more chunks may be taken."""
+        if self._alone and self._in_hand:
+            return 0
         return max(self._settings.prefetch * len(self._ready()) - len(self._in_hand), 0)
 
     def _ready(self) -> list[Executor]:

@@ -199,6 +199,34 @@ def test_a_chunk_lost_with_its_worker_again_and_again_is_split(bench: Bench) -> 
     assert all(chunk.attempt == 1 for chunk in bench.tasks())
 
 
+def test_a_chunk_that_would_be_split_at_its_next_loss_is_computed_alone(bench: Bench) -> None:
+    """Or its neighbour in the worker's hand, lost with it each time, would be split and blamed too."""
+    bench.seed((0, 2), (2, 4))
+    first, second = bench.server.queues[Queue.TASKS]
+    first.deliveries = second.deliveries = 2
+    bench.turns()
+    assert [chunk.name for chunk in bench.executor.chunks] == ["0-1"]
+    assert (second.owner, second.deliveries) == (None, 2)
+    bench.executor.finish()
+    bench.turns()
+    assert [chunk.name for chunk in bench.executor.chunks] == ["2-3"]
+
+
+def test_a_chunk_that_must_be_alone_waits_until_the_hands_are_empty(bench: Bench) -> None:
+    bench.seed((0, 2), (2, 4), (4, 6))
+    _, suspect, last = bench.server.queues[Queue.TASKS]
+    suspect.deliveries = 2
+    bench.turns()
+    assert [chunk.name for chunk in bench.executor.chunks] == ["0-1"]
+    assert (suspect.owner, suspect.deliveries, last.owner) == (None, 2, None)
+    bench.executor.finish()
+    bench.turns()
+    assert [chunk.name for chunk in bench.executor.chunks] == ["2-3"]
+    bench.executor.finish()
+    bench.turns()
+    assert [chunk.name for chunk in bench.executor.chunks] == ["4-5"]
+
+
 def test_a_parameter_alone_that_is_lost_again_and_again_is_a_failed_attempt(bench: Bench) -> None:
     bench.seed((7, 8))
     bench.server.queues[Queue.TASKS][0].deliveries = 3
