@@ -88,8 +88,17 @@ def tally(connection: sqlite3.Connection, total: int) -> Tally:
 
 
 def states(connection: sqlite3.Connection, total: int) -> bytearray:
-    """The state of each parameter, one byte each."""
-    found = bytearray(total)
+    """The state of each parameter, one byte each.
+
+    Raises:
+        SettingsError: there is not enough memory for that.
+    """
+    try:
+        found = bytearray(total)
+    except MemoryError:
+        raise SettingsError(
+            f"a run of {total} parameters needs as many bytes of memory for its ledger, and there are fewer; divide it"
+        ) from None
     for table, state in (("results", DONE), ("dead", DEAD)):
         within = f"FROM {table} WHERE parameter >= ? AND parameter < ?"
         for start in range(0, total, BLOCK):

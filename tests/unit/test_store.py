@@ -148,3 +148,11 @@ def test_values_come_out_as_csv_in_the_order_of_the_indices(tmp_path: Path) -> N
         write_csv(books.path, tmp_path / "results.csv")
     assert (tmp_path / "results.csv").read_text() == 'parameter,value\n2,2\n3,3\n50,"{""a"": ""x, y""}"\n'
     assert {path.name for path in tmp_path.iterdir()} == {"ledger.sqlite", "results.csv"}
+
+
+def test_more_parameters_than_memory_has_bytes_are_a_sentence(tmp_path: Path) -> None:
+    with (
+        closing(Store(tmp_path / "ledger.sqlite", run_of(2**62), 0.0)) as store,
+        pytest.raises(SettingsError, match="needs as many bytes of memory"),
+    ):
+        store.load()
