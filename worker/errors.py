@@ -19,7 +19,7 @@ class SettingsError(TtgError):
 
 
 class TaskError(TtgError):
-    """The task cannot be imported, or is not a function."""
+    """The task cannot be imported, is not a function, or breaks the process it runs in."""
 
 
 class MalformedMessage(TtgError):

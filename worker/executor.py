@@ -28,6 +28,9 @@ STOP_SECONDS = 2.0
 FIRST_DELAY, LAST_DELAY = 1.0, 30.0
 """Seconds between two starts of a child that does not become ready; they double."""
 
+MOST_UNEXPLAINED = 3
+"""Children in a row that end outside of calls, and have computed nothing, before the task is blamed as a whole."""
+
 logger = log.get("executor")
 
 
@@ -119,6 +122,7 @@ class Executor:
         self._unready = ""  # why this child says it cannot become ready
         self._ended = 0  # chunks that this child has ended
         self._condemned = 0  # SINCE of the call for which this child was killed
+        self._unexplained = 0  # ends of children since the last outcome for which no parameter was to blame
 
     def start(self) -> None:
         """Start the child, if there is none. The executor is `ready` some polls later."""
@@ -186,7 +190,7 @@ class Executor:
             the chunks that are finished now.
 
         Raises:
-            TaskError: the task cannot be loaded; another child would not change that.
+            TaskError: the task cannot be loaded, or breaks every child; another one would not change that.
         """
         if self._child is None:
             if self._restart_at is not None and self._clock() >= self._restart_at:
@@ -234,6 +238,7 @@ class Executor:
     def _hear(self, child: ChildProcess, message: Message) -> None:
         match message:
             case (pipe.OUTCOMES, outcomes, seconds):
+                self._unexplained = 0
                 self._work[0].add(outcomes, seconds)
                 self._retire_first()
             case (pipe.READY,):
@@ -290,6 +295,14 @@ class Executor:
             died = f"the time limit ran out: more than {self._settings.time_limit_seconds:g} s"
         logger.warning("child process replaced", extra={"action": "restart", "error": died})
         if since:
+            self._unexplained = 0
             self._work[0].blame(child.cells[START], child.cells[STOP], died)
             self._retire_first()
+        elif self._work:
+            self._unexplained += 1
+            if self._unexplained == MOST_UNEXPLAINED:
+                raise TaskError(
+                    f"{died}, {MOST_UNEXPLAINED} times outside of any call: the task must not close file descriptors that are "
+                    "not its own, or end its process from a thread"
+                )
         self.start()

@@ -12,6 +12,8 @@ import os
 import struct
 from typing import Any
 
+from worker.errors import TaskError
+
 Message = tuple[Any, ...]
 Call = tuple[int, int]
 """Half-open range of positions in a chunk that are to be computed; one call of a whole-chunk function."""
@@ -31,6 +33,8 @@ nanoseconds, written last; 0 outside of calls. BEGUN: how many chunks this child
 CELLS_BYTES = 4 * 8
 
 _HEADER = struct.Struct("=Q")
+_MOST_BYTES = 2**40  # no message is that long; eight characters of text, taken for a length, are more
+_NO_MESSAGE = "the child process sent what is no message: the task must not write to file descriptors that are not its own"
 _READ_BYTES = 65_536  # as much as a pipe holds on Linux
 
 
@@ -53,6 +57,7 @@ class Reader:
         Raises:
             BlockingIOError: nothing is there.
             EOFError: the other end is closed; half a message is worth nothing.
+            TaskError: what came is no message: the function writes to descriptors that are not its own.
         """
         data = os.read(self._descriptor, _READ_BYTES)
         if not data:
@@ -63,10 +68,16 @@ class Reader:
         begin = 0
         while len(buffer) >= begin + _HEADER.size:
             body = begin + _HEADER.size
-            end = body + _HEADER.unpack_from(buffer, begin)[0]
+            length = _HEADER.unpack_from(buffer, begin)[0]
+            end = body + length
+            if length > _MOST_BYTES:
+                raise TaskError(_NO_MESSAGE)
             if len(buffer) < end:
                 break
-            messages.append(marshal.loads(buffer[body:end]))  # noqa: S302  # written by `pack` at the other end
+            try:
+                messages.append(marshal.loads(buffer[body:end]))  # noqa: S302  # written by `pack` at the other end
+            except (EOFError, ValueError, TypeError):
+                raise TaskError(_NO_MESSAGE) from None
             begin = end
         del buffer[:begin]
         return messages

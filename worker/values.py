@@ -37,7 +37,7 @@ def encode(value: Any, longest: int) -> str:
         text = _encoder.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJson(
-            f"the function returned {reprlib.repr(value)}, which JSON cannot hold ({error}); "
+            f"the function returned {_shown(value)}, which JSON cannot hold ({error}); "
             "return numbers, strings, booleans, None (for NaN, say), or lists and dicts of them"
         ) from None
     if len(text) > longest:
@@ -46,6 +46,13 @@ def encode(value: Any, longest: int) -> str:
             "(half of MAX_MESSAGE_BYTES); return less, or write it to storage and return its name"
         )
     return text
+
+
+def _shown(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except Exception:  # an integer of many thousand digits, whatever holds it; or an object of the user's
+        return f"a {type(value).__name__}"
 
 
 def _to_list(value: Any) -> Any:

@@ -80,3 +80,11 @@ def edited(draw: st.DrawFn, body: bytes) -> bytes:
             st.binary(max_size=3) | st.sampled_from([b'"', b"\\", b"[", b"{", b"\n", b"0", b"\xed\xa0\x80"])
         )
     return bytes(spoiled)
+
+
+def levels_of(count: int) -> list[Any]:
+    """A list in a list in a list, so many levels deep."""
+    value: list[Any] = []
+    for _ in range(count - 1):
+        value = [value]
+    return value

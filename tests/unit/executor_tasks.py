@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -47,6 +48,21 @@ def fork_and_crash(index: int) -> int:
         if os.fork() == 0:
             time.sleep(1e9)
         misbehave.crash(worker.Context(index, 1, 0))
+    return index
+
+
+def close_everything(index: int) -> int:
+    """Index 1 does as a daemon would."""
+    if index == 1:
+        os.closerange(3, 256)
+    return index
+
+
+def babble(index: int) -> int:
+    """Index 1 writes a text to whatever is open."""
+    for descriptor in range(3, 256) if index == 1 else ():
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"to whom it may concern")
     return index
 
 

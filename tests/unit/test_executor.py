@@ -333,6 +333,28 @@ def test_an_unready_executor_gives_its_chunks_back(start: Start, monkeypatch: py
     assert not executor.chunks
 
 
+def test_a_task_that_cuts_off_its_process_again_and_again_is_refused_instead_of_tried_for_ever(start: Start) -> None:
+    executor = start(f"{TASKS}:close_everything")
+    executor.submit(chunk_of((0, 4)))
+
+    def lose_a_child_between_two_calls() -> None:
+        poll_until(executor, lambda: executor._ready)
+        assert executor._child
+        os.waitid(os.P_PID, executor._child.pid, os.WEXITED | os.WNOWAIT)  # sooner, and the call under way is blamed
+        executor.poll()
+
+    for _ in range(2):
+        lose_a_child_between_two_calls()
+    with pytest.raises(TaskError, match="exit status 70, 3 times outside of any call: the task must not close"):
+        lose_a_child_between_two_calls()
+
+
+def test_a_task_that_writes_into_the_pipe_to_its_worker_is_refused(start: Start) -> None:
+    executor = start(f"{TASKS}:babble")
+    with pytest.raises(TaskError, match="is no message"):
+        compute(executor, chunk_of((0, 4)))
+
+
 @pytest.mark.parametrize("task", ["no.such:function", f"{TASKS}:nothing_there", f"{TASKS}:NOT_A_FUNCTION", "no colon"])
 def test_a_task_that_is_no_function_is_refused(start: Start, task: str) -> None:
     executor = start(task)
