@@ -9,6 +9,7 @@ SCALE     ?= medium
 SCHEDULES ?= 100
 SEED      ?= 0
 PAGE      ?=
+ROUNDS    ?=
 FAULT     ?= worker
 CLUSTER   ?= ttg
 RELEASE   ?= ttg
@@ -23,7 +24,7 @@ only := $(if $(filter-out file undefined,$(origin BACKEND)),--backend $(BACKEND)
 reach = $(BIN)/python -m scripts.reach --release '$(RELEASE)' --namespace '$(NAMESPACE)'
 
 help: ## Print this help
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ On one machine
 demo: .venv/installed ## Compute a fractal, kill a worker on the way, draw what the ledger has (BACKEND=redis|rabbitmq)
@@ -75,6 +76,10 @@ demo-fault: .venv/installed ## Install, kill at 30 %, count (BACKEND=, SCALE=sma
 demo-matrix: .venv/installed ## Each broker with each fault, as a table (SCALE=)
 	@scripts/demo --cluster $(CLUSTER) --scale $(SCALE) --matrix
 
+faults-cluster: .venv/installed cluster image ## Faults of pods and nodes, judged from outside (BACKEND= FAULT= ROUNDS= PAGE=)
+	@$(BIN)/python -m tests.faults.cluster $(only) $(if $(filter-out file undefined,$(origin FAULT)),--fault $(FAULT)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PAGE),--page)
+
 clean: ## Remove the cluster, and the images that bear this project's label
 	@scripts/cluster-down
 
@@ -93,4 +98,4 @@ lock: ## Pin the dependencies again, with hashes
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test lint faults bench cluster image watch ui results demo-fault demo-matrix clean lock chart e2e
+.PHONY: help demo test lint faults bench cluster image watch ui results demo-fault demo-matrix faults-cluster clean lock chart e2e

@@ -32,7 +32,7 @@ BACKENDS = ("redis", "rabbitmq")
 COLUMNS = ("injected", "lost", "wrong", "both", "over limit", "miscounted", "recomputed", "recovery, median", "worst")
 TABLE_WIDTH = 130
 NOTE = """\
-Each run has {count} parameters of 0.05 s in chunks of 10, on 3 workers, one a node; some fail once or always, on purpose. The
+Each run has {count} parameters of 0.05 s in chunks of 20, on 3 workers, one a node; some fail once or always, on purpose. The
 fault comes when 30 % are done. *Recovery* is the time from there until everything that had been called by then without an
 outcome has one in the ledger. A worker that vanishes is noticed by the lease of 10 s (Redis) or by its connection (RabbitMQ): at
 once if that ends, after two to three heartbeats of 10 s if it stalls. *Recomputed* are calls made again, which cost time and

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from scripts.kube import CommandFailed, Place, run
-from scripts.release import NotThere
+from scripts.release import NotThere, Pod
 from tests.e2e.cluster import CONTEXT
 from tests.faults import cluster_task
 from tests.faults.cluster_ground import WORKERS, Ground
@@ -20,8 +20,9 @@ give a node up (50 s): TTG is to find out by itself."""
 RETURN_SECONDS = 120.0
 """The longest wait for a node that was started again."""
 
-Strike = Callable[[Ground], AbstractContextManager[None]]
-"""Injected when it is entered, undone when it is left, also after an error or Ctrl-C."""
+Strike = Callable[[Ground, Pod], AbstractContextManager[None]]
+"""A fault of a pod, or of the node that it is on. Injected when it is entered, undone when it is left, also after an error or
+Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Fault:
 
     Attributes:
         what: what it is, for the reader of the page.
+        component: whose pod it is.
         lasts: seconds from the strike until it is undone.
         calls: indices whose calls are the strike; empty: it comes at `STRIKE_AT`.
         workers: pods of the run.
@@ -40,6 +42,7 @@ class Fault:
     name: str
     what: str
     strike: Strike
+    component: str = "worker"
     lasts: float = 0.0
     calls: frozenset[int] = frozenset()
     workers: int = WORKERS
@@ -47,86 +50,69 @@ class Fault:
     values: tuple[str, ...] = ()
 
 
-def kill_pod(component: str) -> Strike:
+@contextmanager
+def kill_pod(ground: Ground, pod: Pod) -> Iterator[None]:
     """SIGKILL to the container, so that nothing ends in order; the pod is deleted too."""
-
-    @contextmanager
-    def strike(ground: Ground) -> Iterator[None]:
-        pod = next(pod for pod in ground.pods(component) if pod.container)
-        run(
-            [
-                "docker",
-                "exec",
-                pod.node,
-                "ctr",
-                "--namespace=k8s.io",
-                *("tasks", "kill", "--all", "--signal=SIGKILL", pod.container),
-            ]
-        )
-        ground.place.kubectl("delete", "pod", pod.name, "--grace-period=0", "--force", "--wait=false")
-        yield
-
-    return strike
+    kill = ("tasks", "kill", "--all", "--signal=SIGKILL", pod.container)
+    run(["docker", "exec", pod.node, "ctr", "--namespace=k8s.io", *kill])
+    ground.place.kubectl("delete", "pod", pod.name, "--grace-period=0", "--force", "--wait=false")
+    yield
 
 
 @contextmanager
-def kill_node(ground: Ground) -> Iterator[None]:
-    node = ground.victim()
+def kill_node(_ground: Ground, pod: Pod) -> Iterator[None]:
     try:
-        run(["docker", "kill", node])
+        run(["docker", "kill", pod.node])
         yield
     finally:
-        run(["docker", "start", node])
-        await_node(node)
+        run(["docker", "start", pod.node])
+        await_node(pod.node)
 
 
 @contextmanager
-def pause_node(ground: Ground) -> Iterator[None]:
-    node = ground.victim()
-    run(["docker", "pause", node])
+def pause_node(_ground: Ground, pod: Pod) -> Iterator[None]:
     try:
+        run(["docker", "pause", pod.node])
         yield
     finally:
-        run(["docker", "unpause", node])
-        await_node(node)
+        run(["docker", "unpause", pod.node])
+        await_node(pod.node)
 
 
 @contextmanager
-def cut_off_node(ground: Ground) -> Iterator[None]:
+def cut_off_node(_ground: Ground, pod: Pod) -> Iterator[None]:
     """Drop every packet that comes to the node or leaves it, its pods' too; connections stall."""
-    node = ground.victim()
     rules = (("PREROUTING", "--in-interface"), ("POSTROUTING", "--out-interface"))
 
     def change(action: str) -> None:
         for chain, interface in rules:
             rule = (action, chain, interface, "eth0", "--jump", "DROP")
-            run(["docker", "exec", node, "iptables", "--wait", "--table", "mangle", *rule])
+            run(["docker", "exec", pod.node, "iptables", "--wait", "--table", "mangle", *rule])
 
     try:
         change("--insert")
         yield
     finally:
         change("--delete")
-        await_node(node)
+        await_node(pod.node)
 
 
 @contextmanager
-def drain_node(ground: Ground) -> Iterator[None]:
-    node = ground.victim()
+def drain_node(_ground: Ground, pod: Pod) -> Iterator[None]:
     cluster = Place(CONTEXT)
-    drain = cluster.command("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={RETURN_SECONDS}s")
+    drain = cluster.command("drain", pod.node, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={RETURN_SECONDS}s")
     try:
         with subprocess.Popen(drain, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             yield  # it waits for each pod to be gone
             _, said = process.communicate()
         if process.returncode:
-            raise CommandFailed(f"node {node} could not be drained: {said.strip()}")
+            raise CommandFailed(f"node {pod.node} could not be drained: {said.strip()}")
     finally:
-        cluster.kubectl("uncordon", node)
+        cluster.kubectl("uncordon", pod.node)
 
 
 @contextmanager
-def upgrade(ground: Ground) -> Iterator[None]:
+def upgrade(ground: Ground, _pod: Pod) -> Iterator[None]:
     """Another pod template for the workers, which Kubernetes replaces one after the other."""
     ground.upgrade("--set-string=worker.podAnnotations.upgraded=yes")
     yield
@@ -134,7 +120,7 @@ def upgrade(ground: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def eat_memory(ground: Ground) -> Iterator[None]:
+def eat_memory(ground: Ground, _pod: Pod) -> Iterator[None]:
     """The task does it by itself.
 
     Raises:
@@ -163,9 +149,9 @@ def await_node(name: str) -> None:
 
 
 FAULTS = (
-    Fault("worker", "SIGKILL to a worker, and its pod deleted", kill_pod("worker")),
-    Fault("broker", "the same to the broker; its volume stays", kill_pod("broker")),
-    Fault("ledger", "the same to the ledger; its volume stays", kill_pod("ledger")),
+    Fault("worker", "SIGKILL to a worker, and its pod deleted", kill_pod),
+    Fault("broker", "the same to the broker; its volume stays", kill_pod, component="broker"),
+    Fault("ledger", "the same to the ledger; its volume stays", kill_pod, component="ledger"),
     Fault("node", "`docker kill` of a node with a worker; started again at the end", kill_node, lasts=SILENCE_SECONDS),
     Fault("pause", f"`docker pause` of a node with a worker for {SILENCE_SECONDS:.0f} s", pause_node, lasts=SILENCE_SECONDS),
     Fault(

@@ -153,15 +153,15 @@ class Ground:
     def pods(self, component: str = "") -> list[Pod]:
         return self._pods.pods(component)
 
-    def victim(self) -> str:
-        """A node that carries workers, and neither broker nor ledger.
+    def victim(self, component: str) -> Pod:
+        """A pod of a component that a fault may strike; a worker is one whose node may be lost.
 
         Raises:
             NotThere: there is none.
         """
-        found = sorted({pod.node for pod in self.pods("worker")} - {self.home, ""})
+        found = [pod for pod in self.pods(component) if pod.container and (component != "worker" or pod.node != self.home)]
         if not found:
-            raise NotThere(f"all workers are on {self.home}, with broker and ledger")
+            raise NotThere(f"there is no {component} to strike; a worker must not be on {self.home}, with broker and ledger")
         return found[0]
 
     def calls(self) -> list[Call]:

@@ -84,11 +84,12 @@ class Trial:
 
     def _strike(self) -> None:
         """Let the fault come, last and go."""
+        victim = self._ground.victim(self._fault.component)  # now, so that nothing is between what is in hand and the strike
         self._until(self._is_seen, "to be seen in the ledger")
         self._say(f"{self._fault.name} comes with {len(self._outcome.in_hand)} of {COUNT} in hand")
         self._struck = time.monotonic()
         with ExitStack() as stack:
-            stack.enter_context(self._fault.strike(self._ground))
+            stack.enter_context(self._fault.strike(self._ground, victim))
             end = self._struck + self._fault.lasts
             self._until(lambda: self._outcome.recovery is not None and time.monotonic() >= end, "recovered")
         self._say(f"it is over after {duration(time.monotonic() - self._struck)}")
