@@ -14,7 +14,6 @@ import os
 import platform
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -122,11 +121,10 @@ def show(campaign: Campaign, console: Console) -> None:
 
 def markdown(campaign: Campaign, command: str, seconds: float) -> str:
     """The part of the page."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     lines = [
-        f"`{command}`, {datetime.datetime.now(datetime.UTC).date()}, commit {commit}, {seconds / 60:.0f} minutes on "
-        f"{os.cpu_count()} cores; {', '.join(sorted(campaign.versions))}, Python {platform.python_version()}, "
-        f"{platform.system()} {platform.release()}.",
+        f"`{command}`, {datetime.datetime.now(datetime.UTC).date()}: {seconds / 60:.0f} minutes on {os.cpu_count()} cores, with "
+        f"{', '.join(sorted(campaign.versions))}, Python {platform.python_version()} and {platform.system()} "
+        f"{platform.release()}.",
     ]
     for backend, outcomes in campaign.outcomes.items():
         lines += ["", f"### {backend}", "", f"{summary(outcomes)}.", ""]
