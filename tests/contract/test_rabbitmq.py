@@ -75,6 +75,12 @@ def test_settlements_out_of_order_remove_exactly_their_tasks(programs: Programs)
     assert sorted(bodies(take(programs.broker(Queue.TASKS), 5))) == [b"3", b"4", b"6", b"7", b"8"]
 
 
+def test_more_messages_than_a_prefetch_can_say_may_be_asked_for(programs: Programs) -> None:
+    worker = programs.broker(Queue.TASKS)
+    worker.publish(Queue.TASKS, [b"0", b"1"])
+    eventually(lambda: len(worker.receive(100_000, 0.1)) > 0)
+
+
 def test_a_second_ledger_waits_for_the_first(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rabbitmq, "LOCK_SECONDS", 0.1)
     first, second = programs.broker(Queue.RESULTS), programs.unopened()

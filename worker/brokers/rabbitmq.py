@@ -44,6 +44,9 @@ WINDOW = 1_000
 
 WINDOW_BYTES = 16 * 2**20
 
+LARGEST_PREFETCH = 65_535
+"""AMQP says it in 16 bits."""
+
 LOCK_SECONDS = 5.0
 """How long to wait for another seed or ledger before saying so."""
 
@@ -176,7 +179,7 @@ class RabbitMQ:
         if limit and wanted > self._window and self._consume is not None:
             # A prefetch belongs to a consumer and cannot be changed, so a larger window is one consumer more. At least twice
             # as large, because the ledger asks for ever more and consumers should stay few.
-            more = max(wanted - self._window, self._window)
+            more = min(max(wanted - self._window, self._window), LARGEST_PREFETCH)
             link.consume(self._queue(self._consume), more, self._on_message)
             self._window += more
         link.pump(0.0 if buffer or not limit else timeout, lambda: buffer)
