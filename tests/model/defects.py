@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
 from unittest.mock import patch
 
 from scripts.intake import Intake
@@ -17,8 +17,11 @@ from worker.messages import Chunk, Failure
 from worker.outcomes import Sorted, sort
 from worker.retry import Failed, Policy
 
+Planted = AbstractContextManager[object]
+"""The defect is there for as long as this lasts."""
 
-def acknowledge_on_receipt() -> Any:
+
+def acknowledge_on_receipt() -> Planted:
     accept = Consumer._accept
 
     def accept_and_settle(consumer: Consumer, delivery: Delivery) -> None:
@@ -28,7 +31,7 @@ def acknowledge_on_receipt() -> Any:
     return patch.object(Consumer, "_accept", accept_and_settle)
 
 
-def acknowledge_before_the_result() -> Any:
+def acknowledge_before_the_result() -> Planted:
     def send(consumer: Consumer, deliveries: Sequence[Delivery], chunk: Chunk, outcomes: Sorted, _seconds: float) -> None:
         for delivery in deliveries:
             consumer._broker.settle(delivery, retries=outcomes.retries)
@@ -39,7 +42,7 @@ def acknowledge_before_the_result() -> Any:
     return patch.object(Consumer, "_send", send)
 
 
-def settle_before_the_commit() -> Any:
+def settle_before_the_commit() -> Planted:
     take = Ledger._take
 
     def settle_and_take(ledger: Ledger, deliveries: Sequence[Delivery]) -> None:
@@ -51,7 +54,7 @@ def settle_before_the_commit() -> Any:
     return patch.object(Ledger, "_take", settle_and_take)
 
 
-def drop_instead_of_giving_back() -> Any:
+def drop_instead_of_giving_back() -> Planted:
     def drop(consumer: Consumer, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
             for delivery in consumer._in_hand.pop(id(chunk)).deliveries:
@@ -60,32 +63,32 @@ def drop_instead_of_giving_back() -> Any:
     return patch.object(Consumer, "_give_back", drop)
 
 
-def forget_retries() -> Any:
+def forget_retries() -> Planted:
     def sort_and_forget(chunk: Chunk, outcomes: Sequence[str | Failed | None], policy: Policy) -> Sorted:
         return replace(sort(chunk, outcomes, policy), retries=[])
 
     return patch("worker.consumer.sort", sort_and_forget)
 
 
-def try_for_ever() -> Any:
+def try_for_ever() -> Planted:
     return patch("worker.outcomes.decide", lambda failed, _attempt, _policy: None if failed.final else 0.0)
 
 
-def forget_what_was_computed_when_the_broker_is_lost() -> Any:
+def forget_what_was_computed_when_the_broker_is_lost() -> Planted:
     connect = Consumer._connect
 
     def connect_and_forget(consumer: Consumer) -> None:
-        consumer._computed.clear()
         connect(consumer)
+        consumer._computed.clear()
 
     return patch.object(Consumer, "_connect", connect_and_forget)
 
 
-def remember_what_the_disk_refused() -> Any:
+def remember_what_the_disk_refused() -> Planted:
     return patch.object(Cells, "revert", Cells.keep)
 
 
-def bury_what_has_a_value() -> Any:
+def bury_what_has_a_value() -> Planted:
     def dead(intake: Intake, failure: Failure) -> None:
         intake._store.insert_dead(failure.index, failure.error, failure.attempt)
         intake._tally.cells.fill(failure.index, failure.index + 1, DEAD)
@@ -93,11 +96,11 @@ def bury_what_has_a_value() -> Any:
     return patch.object(Intake, "_dead", dead)
 
 
-def never_repair() -> Any:
+def never_repair() -> Planted:
     return patch.object(Patience, "is_over", lambda *_arguments: False)
 
 
-DEFECTS: list[Callable[[], Any]] = [
+DEFECTS: list[Callable[[], Planted]] = [
     acknowledge_on_receipt,
     acknowledge_before_the_result,
     settle_before_the_commit,
@@ -109,4 +112,3 @@ DEFECTS: list[Callable[[], Any]] = [
     bury_what_has_a_value,
     never_repair,
 ]
-"""Each plants one, for as long as the context lasts that it returns."""

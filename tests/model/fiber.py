@@ -29,7 +29,9 @@ class Fiber:
     def __init__(self, body: Callable[[], None]) -> None:
         self._body = body
         self._thread = threading.Thread(target=self._main, daemon=True)
-        self._go, self._stands = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._stands = threading.Lock(), threading.Lock()  # held until it may go on, until it stands
+        self._go.acquire()
+        self._stands.acquire()
         self._verdict: Any = None
         self._error: BaseException | None = None
         self.is_killed = False

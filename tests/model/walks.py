@@ -1,43 +1,55 @@
-"""Ways through a world: an orderly run that is disturbed, and random walks. Each leaves the run alone in the end."""
+"""Ways through a world. Each ends with a run that is left alone, and must become complete."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from tests.model.world import Shape, Step, World
-
-Disturbance = tuple[int, Step]
-"""After how many steps of the run, and what happens there instead of what an orderly run does."""
+from tests.model.world import OUTCOMES, Shape, Step, World
 
 
-def disturb(world: World, disturbances: Sequence[Disturbance]) -> None:
-    """Orderly steps up to each of `disturbances`, which ascend, and that one."""
-    for moment, step in disturbances:
-        while len(world.history) < moment:
-            world.take(world.orderly())
-        world.take(step)
+class Disturbance(NamedTuple):
+    """What happens, after so many steps of an orderly run, instead of its next one."""
+
+    moment: int
+    step: Step
 
 
-def disturbances(shape: Shape, *before: Disturbance) -> Iterator[tuple[Disturbance, ...]]:
-    """`before`, and one more: everything that can happen at each moment from there on until the run is complete."""
+def disturbances(shape: Shape) -> Iterator[Disturbance]:
+    """Everything that can happen at each moment of an orderly run."""
     with World(shape) as world:
-        disturb(world, before)
         while not world.is_complete():
             orderly = world.orderly()
-            yield from ((*before, (len(world.history), step)) for step in world.options() if step != orderly)
+            yield from (Disturbance(len(world.history), step) for step in world.options() if step != orderly)
             world.take(orderly)
 
 
-def walk(world: World, dice: random.Random, steps: int) -> None:
-    """Some orderly steps, any one, and so on: at least `steps` in all."""
-    while len(world.history) < steps:
-        for _ in range(dice.choice((0, 0, 1, 3, 10))):
+def disturbed(shape: Shape, disturbance: Disturbance) -> int:
+    """An orderly run with one disturbance; returns how many steps it took."""
+    with World(shape) as world:
+        while len(world.history) < disturbance.moment:
             world.take(world.orderly())
-        world.take(dice.choice(world.options()))
+        world.take(disturbance.step)
+        world.complete()
+        return len(world.history)
 
 
-def replay(world: World, history: str) -> None:
-    """The steps that a failure tells, one a line."""
-    for line in history.splitlines():
-        world.take(Step(*line.split(" ")))
+def walk(seed: int, steps: int = 60) -> int:
+    """Some orderly steps, any one, and so on, `steps` or a few more, before the run is left alone; returns how many it took."""
+    dice = random.Random(seed)
+    with World(Shape(dice.random() < 0.5, tuple(dice.choices(sorted(OUTCOMES), k=6)))) as world:
+        while len(world.history) < steps:
+            for _ in range(dice.choice((0, 0, 1, 3, 10))):
+                world.take(world.orderly())
+            world.take(dice.choice(world.options()))
+        world.complete()
+        return len(world.history)
+
+
+def replay(shape: Shape, history: str) -> None:
+    """Take the steps that a failure tells, one a line."""
+    with World(shape) as world:
+        for line in history.splitlines():
+            world.take(Step(*line.split(" ")))
+        world.complete()

@@ -167,8 +167,6 @@ class World:
 
     def orderly(self) -> Step:
         """What happens next when nothing goes wrong, and what went wrong is mended."""
-        if self.server.down:
-            return Step("up")
         for who in self._wanted:
             program = self._programs[who]
             if not (program.is_alive or (isinstance(program, Seeder) and program.is_done)):
@@ -182,6 +180,8 @@ class World:
         for who, program in alive.items():
             if isinstance(program, Worker) and program.child.is_busy:
                 return Step("compute", who, CHUNK)
+        if self.server.down:
+            return Step("up")
         left = min(program.fiber.until for program in alive.values()) - now
         return Step("pass", how=str(left))
 
@@ -189,18 +189,25 @@ class World:
         """Carry out `step`, and check the rules.
 
         Raises:
-            Violation: a rule is broken.
-            Exception: a program ended with it. A note tells the history, as `walks.replay` reads it.
+            Violation: a rule is broken, one of which is that no program ends with an error. A note tells the history, as
+                `walks.replay` reads it.
         """
         self.history.append(step)
         self.is_sound = False
         try:
             self._carry_out(step)
             self.rules.check()
-        except Exception as error:
-            error.add_note("\n".join([f"{self.shape}, after", *map(" ".join, self.history)]))
+        except Violation as error:
+            error.add_note(self._told())
             raise
+        except Exception as error:
+            violation = Violation(f"{step.who} ended with {error!r}")
+            violation.add_note(self._told())
+            raise violation from error
         self.is_sound = True
+
+    def _told(self) -> str:
+        return "\n".join([f"{self.shape}, after", *map(" ".join, self.history)])
 
     def complete(self) -> None:
         """Leave the run alone until it is complete and nothing is on its way.
