@@ -205,24 +205,25 @@ class Trial:
         """The process says that it stops itself: strike, and let it go on."""
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        stays = fault.kind is Kind.FREEZE and fault.target == fault.moment.program
-        self._strike(fault)
-        if not stays:
+        struck = self._strike(fault)
+        if not (struck and fault.kind is Kind.FREEZE and fault.target == fault.moment.program):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
-    def _strike(self, fault: Fault) -> None:
+    def _strike(self, fault: Fault) -> bool:
+        """Whether it struck: a run that is complete is left in peace."""
         now = time.monotonic()
         self._looked = 0.0
         self._look(now)
         if self._is_complete:
-            return
+            return False
         called = frozenset(call.index for call in task.logged(self._calls))
         struck, mend = self._injection.strike(fault)
         if struck:
             self._outcome.strikes.append(Strike(fault, now, called - self._known, len(self._known)))
         if mend is not None:
             self._mends.append((time.monotonic() + fault.seconds, mend))
+        return struck
 
     def _mend(self, now: float) -> None:
         for at, mend in list(self._mends):
