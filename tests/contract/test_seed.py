@@ -61,6 +61,14 @@ def test_a_seed_that_is_ahead_publishes_nothing(programs: Programs) -> None:
     assert seeded(programs) == []
 
 
+def test_a_window_of_which_nothing_is_missing_is_passed(programs: Programs) -> None:
+    seed = programs.broker()
+
+    assert seed.seed(0, [], 50) == 50
+    assert seed.seed(50, CHUNKS[50:100], 100) == 100
+    assert seeded(programs) == CHUNKS[50:100]
+
+
 def test_another_seed_goes_on_where_one_ended_half_way(programs: Programs) -> None:
     first = programs.broker()
     seed_on(first, 30, 120)

@@ -160,7 +160,7 @@ class RabbitMQ:
         if link.declare(queue, self._queues[queue]):
             tag, body = link.get(queue)
             reached = int(body)
-        if bodies and position == reached:
+        if position == reached:
             self.publish(Queue.TASKS, bodies)
             reached = end
         self._publish(queue, [b"%d" % reached])  # before the old one goes: killed here, the next seed finds one of them
