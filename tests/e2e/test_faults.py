@@ -18,5 +18,4 @@ def test_a_run_under_a_fault_accounts_for_every_parameter(backend: str, name: st
     with Ground(backend) as ground:
         outcome = Trial(ground, fault, name, print).run()
         assert outcome.problems == [], ground.release.report()
-    assert outcome.in_hand
     assert outcome.recovery is not None

@@ -33,8 +33,8 @@ COLUMNS = ("injected", "lost", "wrong", "both", "over limit", "miscounted", "rec
 TABLE_WIDTH = 130
 NOTE = """\
 Each run has {count} parameters of 0.05 s in chunks of 20, on 3 workers, one a node; some fail once or always, on purpose. The
-fault comes when 30 % are done. *Recovery* is the time from there until everything that had been called by then without an
-outcome has one in the ledger. A worker that vanishes is noticed by the lease of 10 s (Redis) or by its connection (RabbitMQ): at
+fault comes when 30 % are done. *Recovery* is the time from there until everything that had been called by then has its outcome
+in the ledger. A worker that vanishes is noticed by the lease of 10 s (Redis) or by its connection (RabbitMQ): at
 once if that ends, after two to three heartbeats of 10 s if it stalls. *Recomputed* are calls made again, which cost time and
 nothing else. The other columns must be 0: parameters without an outcome, with a wrong one, both done and dead, called more often
 than the limit of attempts, and counters of the ledger that differ from its rows."""

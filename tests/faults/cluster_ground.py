@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import tempfile
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -126,6 +127,9 @@ class Ground:
     def begin(self, name: str, workers: int, environment: Mapping[str, str], *values: str) -> None:
         """A new run. The workers come last: the ledger must see the beginning."""
         self.run = name
+        file = f"{self._folder}/{name}"
+        for node in self.nodes:
+            run(["docker", "exec", node, "sh", "-c", f"touch {file} && chmod 0666 {file}"])
         self.environment = {cluster_task.LOG: f"/calls/{name}", **environment}
         extra = [f"--set-string=worker.extraEnv.{key}={value}" for key, value in self.environment.items()]
         self._values = [f"--set=run.name={name}", *extra, *values]
@@ -165,8 +169,11 @@ class Ground:
         return found[0]
 
     def calls(self) -> list[Call]:
-        """All calls of this run so far; no node may be paused."""
-        text = "".join(run(["docker", "exec", node, "sh", "-c", f"cat {self._folder}/{self.run} || true"]) for node in self.nodes)
+        """All calls of this run so far, also those on a node that stands still."""
+        with tempfile.TemporaryDirectory() as folder:
+            for node in self.nodes:
+                run(["docker", "cp", "--quiet", f"{node}:{self._folder}/{self.run}", f"{folder}/{node}"])
+            text = "".join(Path(folder, node).read_text() for node in self.nodes)
         return [Call(*map(int, line.split())) for line in text.splitlines()]
 
     def status(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def raises(index: int) -> bool:
 
 def _log(context: Context) -> None:
     """One line of one write, so that lines of several processes stay whole."""
-    descriptor = os.open(os.environ[LOG], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = os.open(os.environ[LOG], os.O_WRONLY | os.O_APPEND)
     os.write(descriptor, f"{context.index} {context.attempt}\n".encode())
     os.close(descriptor)
 

@@ -35,16 +35,14 @@ class Outcome:
 
     Attributes:
         problems: one sentence for each thing that must not be; empty: it withstood.
-        in_hand: indices that had been called and had no outcome at the moment of the strike; those that wait for another attempt
-            after an exception left out.
-        recovery: seconds from the strike until all of these had an outcome in the ledger; None: they never had.
+        recovery: seconds from the strike until all that had been called by then had an outcome in the ledger; what waits for
+            another attempt after an exception is left out. None: it never had.
     """
 
     backend: str
     fault: Fault
     problems: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
-    in_hand: frozenset[int] = frozenset()
     recovery: float | None = None
 
 
@@ -57,7 +55,6 @@ class Trial:
         self._name = name
         self._say = say
         self._outcome = Outcome(ground.backend, fault)
-        self._struck = 0.0
 
     def run(self) -> Outcome:
         ground, fault, outcome = self._ground, self._fault, self._outcome
@@ -84,24 +81,18 @@ class Trial:
 
     def _strike(self) -> None:
         """Let the fault come, last and go."""
-        victim = self._ground.victim(self._fault.component)  # now, so that nothing is between what is in hand and the strike
-        self._until(self._is_seen, "to be seen in the ledger")
-        self._say(f"{self._fault.name} comes with {len(self._outcome.in_hand)} of {COUNT} in hand")
-        self._struck = time.monotonic()
+        ground, fault, outcome = self._ground, self._fault, self._outcome
+        victim = ground.victim(fault.component)
+        self._say(f"{fault.name} comes")
+        struck = time.monotonic()
         with ExitStack() as stack:
-            stack.enter_context(self._fault.strike(self._ground, victim))
-            end = self._struck + self._fault.lasts
-            self._until(lambda: self._outcome.recovery is not None and time.monotonic() >= end, "recovered")
-        self._say(f"it is over after {duration(time.monotonic() - self._struck)}")
-
-    def _is_seen(self) -> bool:
-        """Put down what is in hand."""
-        called = self._called()
-        known = self._ground.outcomes()
-        if known is None:
-            return False
-        self._outcome.in_hand = frozenset(index for index in called - known if not cluster_task.raises(index))
-        return True
+            stack.enter_context(fault.strike(ground, victim))
+            called = frozenset(index for index in self._called() if not cluster_task.raises(index))
+            self._until(lambda: called <= (ground.outcomes() or frozenset()), "recovered")
+            outcome.recovery = time.monotonic() - struck
+            self._say(f"recovered after {duration(outcome.recovery)}")
+            self._until(lambda: time.monotonic() - struck >= fault.lasts, "over")
+        self._say(f"it is over after {duration(time.monotonic() - struck)}")
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -109,15 +100,6 @@ class Trial:
             if time.monotonic() > deadline:
                 raise Late(f"not {what} within {PATIENCE:.0f} s: {self._situation()}")
             time.sleep(LOOK_SECONDS)
-            self._look()
-
-    def _look(self) -> None:
-        if not self._struck or self._outcome.recovery is not None:
-            return
-        known = self._ground.outcomes()
-        if known is not None and self._outcome.in_hand <= known:
-            self._outcome.recovery = time.monotonic() - self._struck
-            self._say(f"recovered after {duration(self._outcome.recovery)}")
 
     def _is_quiet(self) -> bool:
         """Whether every worker is back with nothing in hand: one that was away may have old results to settle."""
