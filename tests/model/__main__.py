@@ -19,7 +19,7 @@ def main() -> None:
     steps = 0
     with miniature():
         for seed in itertools.count(arguments.seed):
-            steps += walk(seed)
+            steps += len(walk(seed).history)
             if (minutes := (time.monotonic() - started) / 60) >= arguments.minutes:
                 break
     walks = seed - arguments.seed + 1

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Exploration
-from tests.model.walks import disturbances, disturbed
+from tests.model.walks import disturbances, disturbed, replay, walk
 from tests.model.world import Shape
 
 
@@ -19,5 +19,17 @@ def test_nothing_is_lost_in_any_order_of_steps_and_faults() -> None:
 @pytest.mark.parametrize("leases", [True, False], ids=["leases", "no leases"])
 def test_nothing_is_lost_whatever_happens_at_any_moment_of_an_orderly_run(leases: bool) -> None:
     shape = Shape(leases, ("value", "recovery", "rejection"))
-    steps = [disturbed(shape, disturbance) for disturbance in disturbances(shape)]
-    assert len(steps) > 1_000
+    histories = {disturbed(shape, disturbance).told() for disturbance in disturbances(shape)}
+    assert len(histories) > 1_000
+
+
+def test_a_history_that_is_taken_again_ends_the_same() -> None:
+    first = walk(seed=1)
+    again = replay(first.shape, first.told())
+    assert again.history == first.history
+    assert again.is_complete()
+    assert (again.clock(), again.rules.record.values, again.rules.record.dead) == (
+        first.clock(),
+        first.rules.record.values,
+        first.rules.record.dead,
+    )

@@ -25,18 +25,18 @@ def disturbances(shape: Shape) -> Iterator[Disturbance]:
             world.take(orderly)
 
 
-def disturbed(shape: Shape, disturbance: Disturbance) -> int:
-    """An orderly run with one disturbance; returns how many steps it took."""
+def disturbed(shape: Shape, disturbance: Disturbance) -> World:
+    """An orderly run with one disturbance, at its end."""
     with World(shape) as world:
         while len(world.history) < disturbance.moment:
             world.take(world.orderly())
         world.take(disturbance.step)
         world.complete()
-        return len(world.history)
+    return world
 
 
-def walk(seed: int, steps: int = 60) -> int:
-    """Some orderly steps, any one, and so on, `steps` or a few more, before the run is left alone; returns how many it took."""
+def walk(seed: int, steps: int = 60) -> World:
+    """Some orderly steps, any one, and so on, `steps` or a few more, before the run is left alone, at its end."""
     dice = random.Random(seed)
     with World(Shape(dice.random() < 0.5, tuple(dice.choices(sorted(OUTCOMES), k=6)))) as world:
         while len(world.history) < steps:
@@ -44,12 +44,12 @@ def walk(seed: int, steps: int = 60) -> int:
                 world.take(world.orderly())
             world.take(dice.choice(world.options()))
         world.complete()
-        return len(world.history)
+    return world
 
 
-def replay(shape: Shape, history: str) -> None:
-    """Take the steps that a failure tells, one a line."""
+def replay(shape: Shape, told: str) -> World:
+    """The history that a broken rule tells, one step a line, taken again."""
     with World(shape) as world:
-        for line in history.splitlines():
+        for line in told.splitlines():
             world.take(Step(*line.split(" ")))
-        world.complete()
+    return world

@@ -197,17 +197,20 @@ class World:
         try:
             self._carry_out(step)
             self.rules.check()
-        except Violation as error:
-            error.add_note(self._told())
+        except Violation as violation:
+            self._tell(violation)
             raise
         except Exception as error:
-            violation = Violation(f"{step.who} ended with {error!r}")
-            violation.add_note(self._told())
-            raise violation from error
+            raise self._tell(Violation(f"{step.who} ended with {error!r}")) from error
         self.is_sound = True
 
-    def _told(self) -> str:
-        return "\n".join([f"{self.shape}, after", *map(" ".join, self.history)])
+    def _tell(self, violation: Violation) -> Violation:
+        violation.add_note(f"{self.shape}, after\n{self.told()}")
+        return violation
+
+    def told(self) -> str:
+        """The history, one step a line."""
+        return "\n".join(map(" ".join, self.history))
 
     def complete(self) -> None:
         """Leave the run alone until it is complete and nothing is on its way.
@@ -219,7 +222,8 @@ class World:
             if self.is_complete():
                 return
             self.take(self.orderly())
-        raise Violation(f"the run does not become complete: {len(self.rules.record.settled)} of {len(self.shape.natures)}")
+        settled = len(self.rules.record.settled)
+        raise self._tell(Violation(f"the run does not become complete: {settled} of {len(self.shape.natures)} are settled"))
 
     def is_complete(self) -> bool:
         if self.server.down or len(self.rules.record.settled) < len(self.shape.natures) or self.server.queues[Queue.TASKS]:
