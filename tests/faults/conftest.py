@@ -22,7 +22,8 @@ def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         def server_of(backend: str) -> Server:
             if backend not in started:
                 needed(kinds[backend])
-                started[backend] = stack.enter_context(server(backend, tmp_path_factory.mktemp("faults") / backend))
+                started[backend] = server(backend, tmp_path_factory.mktemp("faults") / backend)
+                stack.enter_context(started[backend])
             return started[backend]
 
         yield server_of

@@ -1,4 +1,4 @@
-"""The brokers of the trials: what a test may do to one beyond killing it."""
+"""The brokers of the trials: what can be done to one beyond killing it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,15 @@ from scripts.embedded import RabbitMQServer, RedisServer
 USER = PASSWORD = "guest"
 
 
-class FaultyRedis:
-    """A private Redis. Its account `guest` is the programs', the account `default` the test's."""
+class _Faulty:
+    """A private server, and the password that the programs' account has at this moment."""
 
-    def __init__(self, folder: Path) -> None:
-        account = ("--user", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all")
-        # By default a busy disk may hold back for two seconds what was answered already.
-        self.process = RedisServer(folder, *account, "--appendfsync", "always")
-        self.password = PASSWORD
+    process: RedisServer | RabbitMQServer
+    password = PASSWORD
 
     @property
     def port(self) -> int:
         return self.process.port
-
-    @property
-    def url(self) -> str:
-        return f"redis://{USER}:{PASSWORD}@127.0.0.1:{self.process.port}/0"
 
     def __enter__(self) -> Self:
         self.process.start()
@@ -35,6 +28,19 @@ class FaultyRedis:
 
     def __exit__(self, *_exception: object) -> None:
         self.process.stop()
+
+
+class FaultyRedis(_Faulty):
+    """A private Redis. Its account `guest` is the programs', the account `default` the test's."""
+
+    def __init__(self, folder: Path) -> None:
+        account = ("--user", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all")
+        # By default a busy disk may hold back for two seconds what was answered already.
+        self.process: RedisServer = RedisServer(folder, *account, "--appendfsync", "always")
+
+    @property
+    def url(self) -> str:
+        return f"redis://{USER}:{PASSWORD}@127.0.0.1:{self.process.port}/0"
 
     def restart(self, *, empty: bool) -> None:
         self.process.restart(empty=empty)
@@ -64,27 +70,15 @@ class FaultyRedis:
             return client.execute_command(*command)
 
 
-class FaultyRabbitMQ:
+class FaultyRabbitMQ(_Faulty):
     """A private RabbitMQ."""
 
     def __init__(self, folder: Path) -> None:
-        self.process = RabbitMQServer(folder)
-        self.password = PASSWORD
-
-    @property
-    def port(self) -> int:
-        return self.process.port
+        self.process: RabbitMQServer = RabbitMQServer(folder)
 
     @property
     def url(self) -> str:
         return self.process.url
-
-    def __enter__(self) -> Self:
-        self.process.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.process.stop()
 
     def restart(self, *, empty: bool) -> None:
         self.process.restart(empty=empty)
