@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import signal
 import statistics
 import sys
@@ -34,10 +35,10 @@ TABLE_WIDTH = 130
 NOTE = """\
 Each run has {count} parameters of 0.05 s in chunks of 20, on 3 workers, one a node; some fail once or always, on purpose. The
 fault comes when 30 % are done. *Recovery* is the time from there until everything that had been called by then has its outcome
-in the ledger. A worker that vanishes is noticed by the lease of 10 s (Redis) or by its connection (RabbitMQ): at
-once if that ends, after two to three heartbeats of 10 s if it stalls. *Recomputed* are calls made again, which cost time and
-nothing else. The other columns must be 0: parameters without an outcome, with a wrong one, both done and dead, called more often
-than the limit of attempts, and counters of the ledger that differ from its rows."""
+in the ledger, the parameters that fail on purpose left out. A worker that vanishes is noticed by the lease of 10 s (Redis) or by
+its connection (RabbitMQ): at once if that ends, after two to three heartbeats of 10 s if it stalls. *Recomputed* are calls made
+again, which cost time and nothing else. The other columns must be 0: parameters without an outcome, with a wrong one, both done
+and dead, called more often than the limit of attempts, and counters of the ledger that differ from its rows."""
 
 
 class Campaign:
@@ -115,7 +116,9 @@ def show(campaign: Campaign, console: Console) -> None:
 
 def markdown(campaign: Campaign, command: str, seconds: float) -> str:
     """The part of the page."""
-    lines = [f"`{command}`, {datetime.datetime.now(datetime.UTC).date()}, {duration(seconds)}.", "", NOTE.format(count=COUNT)]
+    machine = f"{os.cpu_count()} cores with a load of {os.getloadavg()[2]:.0f}"
+    lines = [f"`{command}`, {datetime.datetime.now(datetime.UTC).date()}, {duration(seconds)} on {machine}.", ""]
+    lines += [NOTE.format(count=COUNT)]
     lines += ["", "| fault | what is done |", "|---|---|", *(f"| {fault.name} | {fault.what} |" for fault in FAULTS)]
     for backend in campaign.outcomes:
         lines += ["", f"### {backend}", "", f"{campaign.versions[backend]}.", ""]

@@ -164,7 +164,8 @@ FAULTS = (
     Fault("upgrade", "`helm upgrade` with another pod template for the workers", upgrade),
     Fault(
         "memory",
-        "two parameters eat memory beyond the container's limit at every attempt; one lets the kernel end the whole worker",
+        "two parameters eat memory beyond the container's limit at every attempt, and one of them has the kernel end the whole "
+        "worker (6 workers, lease 2 s, `MAX_DELIVERIES=2`)",
         eat_memory,
         calls=frozenset({cluster_task.EATS_ALONE, cluster_task.EATS_WORKER}),
         # A dozen workers' deaths until the culprit is found: a short lease, few deaths for each step, and enough pods, because
