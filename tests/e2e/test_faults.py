@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.cluster_faults import FAULTS
-from tests.faults.cluster_ground import Ground
-from tests.faults.cluster_trial import Trial
+from tests.faults.cluster.faults import FAULTS
+from tests.faults.cluster.ground import Ground
+from tests.faults.cluster.trial import Trial
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

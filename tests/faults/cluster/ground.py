@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from scripts.fault_demo import NAMESPACE
 from scripts.forward import Forward
 from scripts.kube import Place, run
 from scripts.release import NotThere, Pod
 from scripts.release import Release as Pods
 from tests.e2e.cluster import CONTEXT
 from tests.e2e.release import Release
-from tests.faults import cluster_task
 from tests.faults.checker import DEAD, Call, Evidence
+from tests.faults.cluster import task
 
 HERE = Path(__file__).parent
 COUNT = 900
@@ -30,14 +31,7 @@ ANSWER_SECONDS = 2.0
 BROKERS = {"redis": ("Redis", ("redis-cli", "--version")), "rabbitmq": ("RabbitMQ", ("rabbitmqctl", "version"))}
 """Each one's name, and the command that ends with its version."""
 
-NAMESPACE = """\
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: {name}
-  labels:
-    app.kubernetes.io/part-of: ttg
-    pod-security.kubernetes.io/enforce: restricted
+CALLS = """\
 ---
 apiVersion: v1
 kind: PersistentVolume
@@ -84,9 +78,9 @@ class Ground:
             raise NotThere(f"the cluster has {len(self.nodes)} nodes for workers, and {WORKERS} are needed: make cluster")
         self.home = self.nodes[0]
         self.release = Release(
-            *("ttg", self.namespace, backend, "--values", str(HERE / "cluster_values.yaml")),
+            *("ttg", self.namespace, backend, "--values", str(HERE / "values.yaml")),
             *("--set", f"run.parameters.count={COUNT}", "--set", f"run.maxAttempts={MAX_ATTEMPTS}"),
-            *("--set-file", rf"run.files.cluster_task\.py={HERE / 'cluster_task.py'}"),
+            *("--set-file", rf"run.files.task\.py={HERE / 'task.py'}"),
             *("--set", rf"{backend}.nodeSelector.kubernetes\.io/hostname={self.home}"),
             *("--set", rf"ledger.nodeSelector.kubernetes\.io/hostname={self.home}"),
         )
@@ -102,7 +96,8 @@ class Ground:
         try:
             for node in self.nodes:
                 run(["docker", "exec", node, "mkdir", "--parents", "--mode=0777", self._folder])
-            self.place.kubectl("apply", "--filename=-", given=NAMESPACE.format(name=self.namespace, folder=self._folder))
+            manifests = (NAMESPACE + CALLS).format(name=self.namespace, folder=self._folder)
+            self.place.kubectl("apply", "--filename=-", given=manifests)
             self.release.install("--set=worker.replicas=0")
             patch = json.dumps({"spec": {"template": {"spec": MOUNT}}})
             self.place.kubectl("patch", "deployment", "ttg-worker", "--type=strategic", f"--patch={patch}")
@@ -130,7 +125,7 @@ class Ground:
         file = f"{self._folder}/{name}"
         for node in self.nodes:
             run(["docker", "exec", node, "sh", "-c", f"touch {file} && chmod 0666 {file}"])
-        self.environment = {cluster_task.LOG: f"/calls/{name}", **environment}
+        self.environment = {task.LOG: f"/calls/{name}", **environment}
         extra = [f"--set-string=worker.extraEnv.{key}={value}" for key, value in self.environment.items()]
         self._values = [f"--set=run.name={name}", *extra, *values]
         self.release.upgrade(*self._values, "--set=worker.replicas=0")
@@ -197,7 +192,7 @@ class Ground:
         return Evidence(self._values_of_results(), self._dead(), self.calls(), self.status())
 
     def expected(self, index: int) -> Any:
-        right = cluster_task.value(index, self.environment)
+        right = task.value(index, self.environment)
         return DEAD if right is None else right
 
     def _values_of_results(self) -> dict[int, Any]:

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from scripts.text import duration
-from tests.faults import cluster_task
 from tests.faults.checker import Verdict, judge
-from tests.faults.cluster_faults import Fault
-from tests.faults.cluster_ground import COUNT, MAX_ATTEMPTS, Ground
+from tests.faults.cluster import task
+from tests.faults.cluster.faults import Fault
+from tests.faults.cluster.ground import COUNT, MAX_ATTEMPTS, Ground
 
 STRIKE_AT = 0.3
 """Of the parameters have an outcome."""
@@ -87,7 +87,7 @@ class Trial:
         struck = time.monotonic()
         with ExitStack() as stack:
             stack.enter_context(fault.strike(ground, victim))
-            called = frozenset(index for index in self._called() if not cluster_task.raises(index))
+            called = frozenset(index for index in self._called() if not task.raises(index))
             self._until(lambda: called <= (ground.outcomes() or frozenset()), "recovered")
             outcome.recovery = time.monotonic() - struck
             self._say(f"recovered after {duration(outcome.recovery)}")

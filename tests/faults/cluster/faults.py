@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from scripts.kube import CommandFailed, Place, run
 from scripts.release import NotThere, Pod
 from tests.e2e.cluster import CONTEXT
-from tests.faults import cluster_task
-from tests.faults.cluster_ground import WORKERS, Ground
+from tests.faults.cluster import task
+from tests.faults.cluster.ground import WORKERS, Ground
 
 SILENCE_SECONDS = 35.0
 """Longer than the lease (10 s) and than RabbitMQ waits for a heartbeat (up to 30 s at 10 s), and shorter than Kubernetes needs to
@@ -167,11 +167,11 @@ FAULTS = (
         "two parameters eat memory beyond the container's limit at every attempt, and one of them has the kernel end the whole "
         "worker (6 workers, lease 2 s, `MAX_DELIVERIES=2`)",
         eat_memory,
-        calls=frozenset({cluster_task.EATS_ALONE, cluster_task.EATS_WORKER}),
+        calls=frozenset({task.EATS_ALONE, task.EATS_WORKER}),
         # A dozen workers' deaths until the culprit is found: a short lease, few deaths for each step, and enough pods, because
         # Kubernetes waits ever longer before it starts a container again.
         workers=2 * WORKERS,
-        environment={cluster_task.HUNGRY: "yes", "MAX_DELIVERIES": "2"},
+        environment={task.HUNGRY: "yes", "MAX_DELIVERIES": "2"},
         values=(
             "--set=worker.leaseSeconds=2",
             # All that is asked for is guaranteed, and so the worker is not one of the kernel's first choices anyway.

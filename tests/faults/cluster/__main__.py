@@ -22,9 +22,9 @@ from rich.table import Table
 
 from scripts.text import duration
 from tests.e2e.cluster import unavailable
-from tests.faults.cluster_faults import FAULTS
-from tests.faults.cluster_ground import COUNT, Ground
-from tests.faults.cluster_trial import Outcome, Trial
+from tests.faults.cluster.faults import FAULTS
+from tests.faults.cluster.ground import COUNT, Ground
+from tests.faults.cluster.trial import Outcome, Trial
 from tests.faults.page import PAGE, replace_part
 from worker.errors import TtgError
 from worker.program import exit_status
