@@ -11,6 +11,8 @@ from tests.faults.defects import SHOWN_BY
 from tests.faults.servers import Server
 from tests.faults.trial import Trial
 
+pytestmark = pytest.mark.timeout(400)  # a trial has more patience with a run than a test has by default
+
 
 @pytest.mark.parametrize("defect", SHOWN_BY)
 def test_a_planted_defect_is_caught(server_of: Callable[[str], Server], defect: str, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from tests.faults.schedule import Kind, draw
 from tests.faults.servers import Server
 from tests.faults.trial import Trial
 
+pytestmark = pytest.mark.timeout(400)  # a trial has more patience with a run than a test has by default
+
 BACKENDS = ("redis", "rabbitmq")
 QUICK = range(12)
 

@@ -10,6 +10,8 @@ from tests.model.machine import Exploration
 from tests.model.walks import disturbances, disturbed, replay, walk
 from tests.model.world import Shape
 
+pytestmark = pytest.mark.timeout(600)  # thousands of histories in one test
+
 
 def test_nothing_is_lost_in_any_order_of_steps_and_faults() -> None:
     exploration = settings(max_examples=150, stateful_step_count=40, deadline=None, derandomize=True)
