@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.faults.outcome import Outcome
 
-COLUMNS = ("fault", "injected", "alone", "recomputed", "recovery, median", "worst")
+COLUMNS = ("fault", "injected", "lost", "alone", "recomputed", "recovery, median", "worst")
 
 
 @dataclass(slots=True)
@@ -17,6 +17,7 @@ class Row:
 
     Attributes:
         injected: how often it struck, in whatever company.
+        lost: parameters lost in those runs.
         alone: how often nothing else struck that run; the figures below are of these.
         recomputed: calls made again.
         recoveries: seconds (`tests.faults.outcome.Strike`).
@@ -24,6 +25,7 @@ class Row:
 
     label: str
     injected: int = 0
+    lost: int = 0
     alone: int = 0
     recomputed: int = 0
     recoveries: list[float] = field(default_factory=list)
@@ -31,15 +33,18 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """In the order of `COLUMNS`."""
         median, worst = (f"{of(self.recoveries):.2f} s" if self.recoveries else "–" for of in (statistics.median, max))
-        return self.label, f"{self.injected:,}", f"{self.alone:,}", f"{self.recomputed:,}", median, worst
+        counts = (f"{count:,}" for count in (self.injected, self.lost, self.alone, self.recomputed))
+        return self.label, *counts, median, worst
 
 
 def rows(outcomes: Iterable[Outcome]) -> list[Row]:
     """By the name of the fault."""
     found: dict[str, Row] = {}
     for outcome in outcomes:
+        for label in {strike.fault.label for strike in outcome.strikes}:
+            found.setdefault(label, Row(label)).lost += len(outcome.verdict.lost)
         for strike in outcome.strikes:
-            row = found.setdefault(strike.fault.label, Row(strike.fault.label))
+            row = found[strike.fault.label]
             row.injected += 1
             if len(outcome.strikes) == 1:
                 row.alone += 1

@@ -22,10 +22,10 @@ def strike(fault: Fault, recovery: float | None) -> Strike:
 
 def test_only_a_fault_that_came_alone_has_times() -> None:
     alone = [outcome(strike(KILL, seconds), verdict=Verdict(recomputed=2)) for seconds in (1.0, 5.0, 2.0)]
-    together = outcome(strike(KILL, 9.0), strike(CUT, 9.0))
+    together = outcome(strike(KILL, 9.0), strike(CUT, 9.0), verdict=Verdict(lost=[1, 2]))
     assert [row.cells() for row in rows([*alone, together])] == [
-        ("ledger: connection cut", "1", "0", "0", "–", "–"),
-        ("worker: killed", "4", "3", "6", "2.00 s", "5.00 s"),
+        ("ledger: connection cut", "1", "2", "0", "0", "–", "–"),
+        ("worker: killed", "4", "2", "3", "6", "2.00 s", "5.00 s"),
     ]
 
 
