@@ -122,7 +122,8 @@ def show(campaign: Campaign, console: Console) -> None:
 def markdown(campaign: Campaign, command: str, seconds: float) -> str:
     """The part of the page."""
     lines = [
-        f"`{command}`, {datetime.datetime.now(datetime.UTC).date()}: {seconds / 60:.0f} minutes on {os.cpu_count()} cores, with "
+        f"`{command}`, {datetime.datetime.now(datetime.UTC).date()}: {seconds / 60:.0f} minutes on {os.cpu_count()} cores with "
+        f"a load of {os.getloadavg()[2]:.0f}; "
         f"{', '.join(sorted(campaign.versions))}, Python {platform.python_version()} and {platform.system()} "
         f"{platform.release()}.",
     ]
