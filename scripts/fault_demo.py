@@ -35,14 +35,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from scripts.faults import FAULTS, Fault
 from scripts.forward import Forward
 from scripts.kube import Place
 from scripts.reach import ledger
 from scripts.release import Release
-from scripts.text import count, duration, rate
+from scripts.text import count, duration, rate, table
 from scripts.watch import LedgerAway, Watch, fetch
 from worker.errors import TtgError
 from worker.program import exit_status
@@ -280,12 +279,10 @@ def show(verdicts: Sequence[Verdict]) -> None:
     """The table of one run or many; a narrow terminal wraps it rather than losing columns."""
     console = Console(highlight=False)
     console.width = max(console.width, TABLE_WIDTH)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in verdicts[0].cells():
-        table.add_column(name, justify="left" if name in ("broker", "fault") else "right", no_wrap=True)
+    shown = table(list(verdicts[0].cells()), names=2)
     for verdict in verdicts:
-        table.add_row(*verdict.cells().values(), style="" if verdict.is_whole else "bold red")
-    console.print(table)
+        shown.add_row(*verdict.cells().values(), style="" if verdict.is_whole else "bold red")
+    console.print(shown)
 
 
 def _whole_chunks(values: Counter[int], scale: Scale) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich.table import Table
+
 
 def count(value: float | None) -> str:
     """Whole, with thousands separated; a dash for what is not known."""
@@ -25,3 +29,11 @@ def duration(seconds: float) -> str:
         if not whole:
             break
     return " ".join(part for part in reversed(parts[-2:]) if not part.startswith("0 "))
+
+
+def table(columns: Sequence[str], names: int) -> Table:
+    """A table of figures without rules, to be filled; its first `names` columns are words."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for position, column in enumerate(columns):
+        made.add_column(column, justify="left" if position < names else "right", no_wrap=True)
+    return made

@@ -190,15 +190,15 @@ class Consumer:
         if delivery.deliveries >= self._settings.max_deliveries:
             self._narrow(delivery, chunk)
             return
-        if not self._is_welcome(delivery):
+        if not self._admits(delivery):
             self._broker.release([delivery])
             return
         executor = min(self._ready(), key=lambda executor: len(executor.chunks))
         self._in_hand[id(chunk)] = InHand(chunk, body, [delivery])
         executor.submit(chunk)
 
-    def _is_welcome(self, delivery: Delivery) -> bool:
-        """Whether a chunk may join what is in hand.
+    def _admits(self, delivery: Delivery) -> bool:
+        """Let a chunk join what is in hand, or not.
 
         One that would be narrowed at its next loss is computed alone: chunks that a worker has in hand together are lost
         together, and the neighbours of the one that takes workers down would be blamed with it.

@@ -15,6 +15,7 @@ import httpx
 
 from tests.acceptance.run import Run, squares
 from tests.acceptance.tasks import FOLDER
+from tests.disk import limit_files
 from tests.waiting import PATIENCE, eventually
 from worker import Context, Reject
 
@@ -148,12 +149,6 @@ def health(run: Run) -> tuple[int, str]:
     except (OSError, httpx.TransportError):
         return 0, ""
     return answer.status_code, answer.text.strip()
-
-
-def limit_files(pid: int, size: int) -> None:
-    """No file of that process may grow beyond `size` bytes: to SQLite, a disk that refuses."""
-    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 def stop(run: Run) -> None:

@@ -24,11 +24,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from rich.console import Console
-from rich.table import Table
 
+from scripts.text import table
 from tests.faults.figures import COLUMNS, rows, summary
 from tests.faults.outcome import Outcome
-from tests.faults.page import PAGE, replace_part
+from tests.faults.page import PAGE, figures, replace_part
 from tests.faults.schedule import draw
 from tests.faults.servers import server
 from tests.faults.trial import Trial
@@ -109,13 +109,11 @@ class Campaign:
 
 def show(campaign: Campaign, console: Console) -> None:
     for backend, outcomes in campaign.outcomes.items():
-        table = Table(*COLUMNS, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        for column in table.columns[1:]:
-            column.justify = "right"
+        shown = table(COLUMNS, names=1)
         for row in rows(outcomes):
-            table.add_row(*row.cells())
+            shown.add_row(*row.cells())
         console.print(f"\n{backend}", style="bold")
-        console.print(table)
+        console.print(shown)
         console.print(summary(outcomes))
 
 
@@ -129,8 +127,7 @@ def markdown(campaign: Campaign, command: str, seconds: float) -> str:
     ]
     for backend, outcomes in campaign.outcomes.items():
         lines += ["", f"### {backend}", "", f"{summary(outcomes)}.", ""]
-        lines += [f"| {' | '.join(COLUMNS)} |", f"|---{'|--:' * (len(COLUMNS) - 1)}|"]
-        lines += [f"| {' | '.join(row.cells())} |" for row in rows(outcomes)]
+        lines += figures(COLUMNS, [row.cells() for row in rows(outcomes)])
     return "\n".join(lines)
 
 

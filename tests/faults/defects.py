@@ -46,6 +46,13 @@ def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
     return put
 
 
+def plant_for_good(name: str) -> None:
+    """Plant a defect that `tests.model.defects` has too, for the rest of this process."""
+    from tests.model import defects
+
+    vars(defects)[name]().__enter__()
+
+
 def edit_script(name: str, old: bytes, new: bytes) -> None:
     """Change a Lua script as it is sent to Redis."""
     from worker.brokers import redis_streams
@@ -102,25 +109,12 @@ def a_worker_acknowledges_before_its_result_is_durable_on_rabbitmq() -> None:
 
 @shown_by("redis", Fault(Kind.KILL, LEDGER, at(LEDGER, "scripts.intake:Intake.take", 2)))
 def the_ledger_settles_before_its_commit() -> None:
-    from scripts.ledger import Ledger
-
-    @instead_of(Ledger, "_take")
-    def take(original: Callable[..., None], self: Any, deliveries: Sequence[Any]) -> None:
-        for delivery in deliveries:
-            self._broker.settle(delivery)
-        self._broker.flush()
-        original(self, deliveries)
+    plant_for_good("settle_before_the_commit")
 
 
 @shown_by("rabbitmq", Fault(Kind.TERM, "worker-1", Moment(0.7)), pace=0.02, workers=1, prefetch=3)
 def a_drained_worker_drops_what_it_has_in_hand() -> None:
-    from worker.consumer import Consumer
-
-    @instead_of(Consumer, "_give_back")
-    def drop(_original: Callable[..., None], self: Any, chunks: Any) -> None:
-        for chunk in chunks:
-            for delivery in self._in_hand.pop(id(chunk)).deliveries:
-                self._broker.settle(delivery)
+    plant_for_good("drop_instead_of_giving_back")
 
 
 @shown_by("rabbitmq", Fault(Kind.KILL, "worker-1", Moment(0.7)), pace=0.02, workers=1)
@@ -181,11 +175,7 @@ def the_seed_moves_its_position_before_the_chunks_are_there() -> None:
 
 @shown_by("redis")
 def a_failed_parameter_is_not_tried_again() -> None:
-    from worker.consumer import Consumer
-
-    @instead_of(Consumer, "_send")
-    def send(original: Callable[..., None], self: Any, deliveries: Any, chunk: Any, outcomes: Any, seconds: float) -> None:
-        original(self, deliveries, chunk, replace(outcomes, retries=[]), seconds)
+    plant_for_good("forget_retries")
 
 
 @shown_by("redis")

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.disk import limit_files
 from tests.faults.actor import Actor
 from tests.faults.schedule import BROKER, LEDGER, Fault, Kind
 from tests.faults.servers import PASSWORD
@@ -118,11 +119,11 @@ class Injection:
         wal = Path(f"{self._trial.ledger_path}-wal")
         if not wal.exists():
             raise NotThere
-        _limit_files(pid, wal.stat().st_size)
+        limit_files(pid, wal.stat().st_size)
 
         def free() -> None:
             with contextlib.suppress(ProcessLookupError):
-                _limit_files(pid, resource.RLIM_INFINITY)
+                limit_files(pid, resource.RLIM_INFINITY)
 
         return free
 
@@ -159,8 +160,3 @@ class Injection:
 def _thaw(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
-
-
-def _limit_files(pid: int, size: int) -> None:
-    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))

@@ -18,14 +18,13 @@ import time
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
-from scripts.text import duration
+from scripts.text import duration, table
 from tests.e2e.cluster import unavailable
 from tests.faults.cluster.faults import FAULTS
 from tests.faults.cluster.ground import COUNT, Ground
 from tests.faults.cluster.trial import Outcome, Trial
-from tests.faults.page import PAGE, replace_part
+from tests.faults.page import PAGE, figures, replace_part
 from worker.errors import TtgError
 from worker.program import exit_status
 
@@ -103,15 +102,13 @@ def cells(outcomes: Sequence[Outcome]) -> list[str]:
 
 def show(campaign: Campaign, console: Console) -> None:
     """A table of all, as `make demo-matrix` has one."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("broker", "fault", *COLUMNS):
-        table.add_column(name, justify="left" if name in ("broker", "fault") else "right", no_wrap=True)
+    shown = table(("broker", "fault", *COLUMNS), names=2)
     for backend in campaign.outcomes:
         for row in campaign.rows(backend):
-            table.add_row(backend, *row)
+            shown.add_row(backend, *row)
     console.width = max(console.width, TABLE_WIDTH)
     console.print()
-    console.print(table)
+    console.print(shown)
 
 
 def markdown(campaign: Campaign, command: str, seconds: float) -> str:
@@ -122,8 +119,7 @@ def markdown(campaign: Campaign, command: str, seconds: float) -> str:
     lines += ["", "| fault | what is done |", "|---|---|", *(f"| {fault.name} | {fault.what} |" for fault in FAULTS)]
     for backend in campaign.outcomes:
         lines += ["", f"### {backend}", "", f"{campaign.versions[backend]}.", ""]
-        lines += [f"| fault | {' | '.join(COLUMNS)} |", f"|---{'|--:' * len(COLUMNS)}|"]
-        lines += [f"| {' | '.join(row)} |" for row in campaign.rows(backend)]
+        lines += figures(("fault", *COLUMNS), campaign.rows(backend))
     return "\n".join(lines)
 
 

@@ -59,24 +59,19 @@ def kill_pod(ground: Ground, pod: Pod) -> Iterator[None]:
     yield
 
 
-@contextmanager
-def kill_node(_ground: Ground, pod: Pod) -> Iterator[None]:
-    try:
-        run(["docker", "kill", pod.node])
-        yield
-    finally:
-        run(["docker", "start", pod.node])
-        await_node(pod.node)
+def node_is(verb: str, undo: str) -> Strike:
+    """What the command `docker verb` does to the node, and `docker undo` afterwards."""
 
+    @contextmanager
+    def strike(_ground: Ground, pod: Pod) -> Iterator[None]:
+        try:
+            run(["docker", verb, pod.node])
+            yield
+        finally:
+            run(["docker", undo, pod.node])
+            await_node(pod.node)
 
-@contextmanager
-def pause_node(_ground: Ground, pod: Pod) -> Iterator[None]:
-    try:
-        run(["docker", "pause", pod.node])
-        yield
-    finally:
-        run(["docker", "unpause", pod.node])
-        await_node(pod.node)
+    return strike
 
 
 @contextmanager
@@ -152,8 +147,15 @@ FAULTS = (
     Fault("worker", "SIGKILL to a worker, and its pod deleted", kill_pod),
     Fault("broker", "the same to the broker; its volume stays", kill_pod, component="broker"),
     Fault("ledger", "the same to the ledger; its volume stays", kill_pod, component="ledger"),
-    Fault("node", "`docker kill` of a node with a worker; started again at the end", kill_node, lasts=SILENCE_SECONDS),
-    Fault("pause", f"`docker pause` of a node with a worker for {SILENCE_SECONDS:.0f} s", pause_node, lasts=SILENCE_SECONDS),
+    Fault(
+        "node", "`docker kill` of a node with a worker; started again at the end", node_is("kill", "start"), lasts=SILENCE_SECONDS
+    ),
+    Fault(
+        "pause",
+        f"`docker pause` of a node with a worker for {SILENCE_SECONDS:.0f} s",
+        node_is("pause", "unpause"),
+        lasts=SILENCE_SECONDS,
+    ),
     Fault(
         "partition",
         f"every packet to and from a node with a worker dropped for {SILENCE_SECONDS:.0f} s: its connections stall",
